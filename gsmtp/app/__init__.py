@@ -1,0 +1,1 @@
+"""Builds everything from a configuration, starts, reloads and stops it."""

@@ -1,0 +1,1 @@
+"""The `gsmtp` command and its subcommands, one file each."""

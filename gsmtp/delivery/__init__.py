@@ -1,0 +1,1 @@
+"""Handing on what was accepted: routes, queue, workers, retries, transports."""

@@ -1,0 +1,1 @@
+"""One file a transport. Loaded by `gsmtp.app.wiring`; a leading underscore keeps a file from loading."""

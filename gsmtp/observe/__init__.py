@@ -1,0 +1,1 @@
+"""Telling what happens: log lines for people, JSON lines for programs."""

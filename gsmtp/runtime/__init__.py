@@ -1,0 +1,1 @@
+"""Where gevent and the operating system are met: pools, deadlines, sockets, native threads, signals."""

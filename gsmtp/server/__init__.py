@@ -1,0 +1,1 @@
+"""From sockets to sessions: listeners, connections, limits."""

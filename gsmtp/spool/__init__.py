@@ -1,0 +1,1 @@
+"""Acceptance to disk: 250 means that the spool's commit returned."""
