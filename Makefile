@@ -1,0 +1,80 @@
+# `make help` lists what there is. Nothing here needs root, except that `make test` installs missing Debian packages
+# (Postfix, Dovecot, swaks, curl) when it may; without them it skips the tests that need them and says which.
+
+PYTHON ?= python3
+CONF ?= conf/dev.conf
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run install test dev peers format lint types layers tests check-conf docs docs-fresh bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Install what is missing, then serve CONF (conf/dev.conf) under honcho
+	@scripts/first-mail $(CONF)
+	@exec env GSMTP_CONF=$(CONF) $(BIN)/honcho start
+
+install: $(VENV)/.run ## Make .venv and install gsmtp into it
+
+test: dev peers lint types layers check-conf docs-fresh tests ## Everything that CI checks, set-up included
+
+dev: $(VENV)/.dev ## Install the development tools into .venv
+
+peers: ## Install the real mail programs that the interop tests talk to
+	@scripts/install-test-packages
+
+format: $(VENV)/.dev ## Lay out the code as CI wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev ## Layout and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev ## mypy, strict, over product and tests
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev ## Who may import whom (docs/architecture.md)
+	$(BIN)/lint-imports --verbose --no-cache | tail -n 12
+
+check-conf: $(VENV)/.run ## Load every configuration in conf/
+	$(BIN)/gsmtp check conf/*.conf conf/*.yaml conf/examples/*.conf
+
+docs: $(VENV)/.run ## Write docs/options.md anew from the declarations
+	$(BIN)/gsmtp options --markdown > docs/options.md.new
+	mv docs/options.md.new docs/options.md
+
+docs-fresh: $(VENV)/.run ## docs/options.md says what the declarations say
+	@$(BIN)/gsmtp options --markdown | diff -u docs/options.md - > $(VENV)/options.diff \
+		|| { head -n 20 $(VENV)/options.diff; echo "docs/options.md is stale: run 'make docs'"; exit 1; }
+
+tests: $(VENV)/.dev ## pytest; PYTEST_ARGS='-k name' picks
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev peers ## Durable messages a second, beside Postfix (loadtest/README.md)
+	$(BIN)/python loadtest/compare_postfix.py
+
+clean: ## Remove what was made, mail and spool under var/ excepted
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find gsmtp tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "gsmtp needs Python 3.11 or newer; name one with 'make PYTHON=python3.11 …'"; exit 1; }
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "No venv module here; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.run: requirements.txt setup.py gsmtp/__init__.py | $(VENV)/bin/python
+	@echo "Installing gsmtp into $(VENV) …"
+	@$(PIP) install -r requirements.txt -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt $(VENV)/.run
+	@echo "Installing the development tools into $(VENV) …"
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
