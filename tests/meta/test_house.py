@@ -1,0 +1,124 @@
+"""Packaging, Makefile, README and docs say what is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gsmtp import __version__
+from tests.support.source import ROOT, shown
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "loadtest" / "README.md"])
+
+
+def _gsmtp(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gsmtp", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def _pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return {m[1].lower(): m[2] for line in lines if (m := re.fullmatch(r"([\w.-]+)==([\w.]+)", line))}
+
+
+def _setup_lists() -> dict[str, dict[str, str]]:
+    """``install_requires`` and the dev extra of setup.py as name → lower bound."""
+    words = {
+        k.arg: k.value
+        for n in ast.walk(ast.parse((ROOT / "setup.py").read_text()))
+        if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "setup"
+        for k in n.keywords
+    }
+    runtime = ast.literal_eval(words["install_requires"])
+    dev = ast.literal_eval(words["extras_require"])["dev"]
+    return {
+        kind: {name.lower(): low for name, low in (item.split(">=") for item in items)}
+        for kind, items in (("runtime", runtime), ("dev", dev))
+    }
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def test_pinned_versions_are_within_the_accepted_ones() -> None:
+    wanted = _setup_lists()
+    runtime = _pins("requirements.txt")
+    dev = runtime | _pins("requirements-dev.txt")
+    for name, low in wanted["runtime"].items():
+        assert _numbers(runtime[name]) >= _numbers(low), name
+    for name, low in wanted["dev"].items():
+        assert _numbers(dev[name]) >= _numbers(low), name
+
+
+def test_the_version_is_the_packages() -> None:
+    run = _gsmtp("--version")
+    assert run.stdout.strip() == f"gsmtp {__version__}"
+
+
+def _commands_of_readme() -> list[str]:
+    return sorted(set(re.findall(r"`gsmtp ([a-z]+)", README)))
+
+
+def test_readme_names_commands_that_exist() -> None:
+    text = _gsmtp("--help").stdout
+    commands = _commands_of_readme()
+    assert {"run", "check", "explain", "convert", "options", "queue"} <= set(commands)
+    for command in commands:
+        assert re.search(rf"\b{command}\b", text), command
+        assert _gsmtp(command, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("path", DOCS, ids=shown)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    assert not [link for link in links if "://" not in link and not (path.parent / link).exists()]
+
+
+@pytest.mark.parametrize("path", DOCS, ids=shown)
+def test_files_and_make_targets_named_in_docs_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert not set(re.findall(r"`make ([a-z-]+)", text)) - targets
+    named = set(re.findall(r"`((?:gsmtp|tests|conf|docs|loadtest|scripts)/[\w./-]*\w)`", text))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_first_mail_line_is_one_line_everywhere() -> None:
+    """README and `make run` give the same command, but for the folder."""
+    run = subprocess.run([str(ROOT / "scripts" / "first-mail")], capture_output=True, text=True, timeout=10, check=True)
+    line = next(line.strip() for line in run.stdout.splitlines() if "curl" in line)
+    assert line.replace(f'"{ROOT}/', "").rstrip('"') in README
+
+
+def test_options_page_is_fresh() -> None:
+    run = _gsmtp("options", "--markdown")
+    assert run.returncode == 0
+    assert run.stdout == (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+
+
+def test_configurations_load_cleanly() -> None:
+    paths = [*ROOT.glob("conf/*.conf"), *ROOT.glob("conf/*.yaml"), *ROOT.glob("conf/examples/*.conf")]
+    names = sorted(str(path.relative_to(ROOT)) for path in paths)
+    run = _gsmtp("check", *names)
+    assert run.returncode == 0, run.stdout
+    assert [line for line in run.stdout.splitlines() if line.endswith(": ok")] == [f"{name}: ok" for name in names]
+
+
+def test_yaml_and_conf_samples_are_the_same_configuration() -> None:
+    """conf/gsmtp.yaml is conf/dev.conf in the other spelling, to the last value."""
+    from_conf = _gsmtp("explain", "conf/dev.conf", "esmtp_listener listen 127.0.0.1:2525")
+    from_yaml = _gsmtp("explain", "conf/gsmtp.yaml", "esmtp_listener listen 127.0.0.1:2525")
+    values = [
+        [line.split("conf/")[0].rstrip() for line in run.stdout.splitlines() if " = " in line]
+        for run in (from_conf, from_yaml)
+    ]
+    assert values[0]
+    assert values[0] == values[1]
