@@ -13,14 +13,19 @@ A declaration carries name, kind, default, scopes, help and source. The checker,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
+from gsmtp.config.tree import Scope, Setting
 from gsmtp.core.errors import ConfigError
 
 T = TypeVar("T")
+
+Examine = Callable[[Any, Setting, Scope, Problems], None]
+"""A further look at one setting whose value parsed: typed value, setting, scope that sets it, where to report."""
 
 GLOBAL = ("global",)
 INBOUND = ("esmtp_listener", "listen", "pathway", "pathway_group", "peer")
@@ -47,6 +52,9 @@ class Option(Generic[T]):
         ours: an option of gsmtp that Momentum doesn't know; refused by ``gsmtp check --momentum``.
         merges: dictionaries of all scopes on the chain are merged, the narrower scope's keys winning
             (only ``context``; reference/scopes-and-fallback.md section 4).
+        unserved: why the option has no effect yet, or "" for one that works. Its values are checked all the same, and
+            a value other than the default is warned about once.
+        examine: what the checker is to look at beyond the kind, e.g. that an open relay is warned about.
     """
 
     name: str
@@ -60,6 +68,8 @@ class Option(Generic[T]):
     aliases: tuple[str, ...] = ()
     ours: bool = False
     merges: bool = False
+    unserved: str = ""
+    examine: Examine | None = None
 
     @property
     def key(self) -> str:
