@@ -13,9 +13,9 @@ from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.tree import Array, Scope, Setting
 
 SUBSYSTEMS = (
-    "TIME", "FD", "SMTP", "LOG1", "DNS", "DNSDS", "NET", "SIG", "MEM", "DB", "LIC", "SSL", "MOD", "START", "ERROR", "
-    ""ALL",
-)  # fmt: skip
+    *("TIME", "FD", "SMTP", "LOG1", "DNS", "DNSDS", "NET", "SIG"),
+    *("MEM", "DB", "LIC", "SSL", "MOD", "START", "ERROR", "ALL"),
+)
 """The subsystems that Debug_Flags may name; ERROR is the general one, ALL stands for every one."""
 
 FLAGS: Kind[tuple[str, ...]] = Kind("list of subsystems", kinds.keywords.parse, "a list of " + ", ".join(SUBSYSTEMS))
