@@ -7,11 +7,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gsmtp.app.wiring import load
-from gsmtp.config.option import OPTIONS
+from gsmtp.config.option import OPTIONS, Option
 from tests.support.source import ROOT, files, module_name, parsed, shown
 
 load()
@@ -20,20 +21,19 @@ PLUGIN_FOLDERS = ("gsmtp/smtp/ext", "gsmtp/policy/checks", "gsmtp/delivery/trans
 PLUGINS = [p for folder in PLUGIN_FOLDERS for p in files(folder) if not p.name.startswith("_")]
 
 
-def _declared_constants() -> dict[str, Path]:
-    """Names of module constants that hold an option, with their files."""
-    found: dict[str, Path] = {}
-    for path in files("gsmtp"):
-        for node in parsed(path).body:
-            value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-            if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "declare":
-                target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]  # type: ignore[union-attr]
-                assert isinstance(target, ast.Name)
-                found[target.id] = path
-    return found
+def _constants() -> dict[str, Option[Any]]:
+    """The module constants by which code reads options."""
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "gsmtp"]
+    return {name: value for module in modules for name, value in vars(module).items() if isinstance(value, Option)}
 
 
-def test_every_declared_option_is_read() -> None:
+def test_every_declared_option_has_a_name_in_code() -> None:
+    """A declaration that no constant holds can't be read by anything."""
+    held = {id(option) for option in _constants().values()}
+    assert not [str(option) for option in OPTIONS if id(option) not in held and not option.unserved]
+
+
+def test_every_served_option_is_read() -> None:
     """An option that nothing reads would be ignored in silence."""
     read = {
         node.id if isinstance(node, ast.Name) else node.attr
@@ -41,9 +41,9 @@ def test_every_declared_option_is_read() -> None:
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
-    constants = _declared_constants()
-    assert len(constants) > 40
-    assert not {name: shown(path) for name, path in constants.items() if name not in read}
+    served = {name: option for name, option in _constants().items() if not option.unserved}
+    assert len(served) > 40
+    assert not [name for name in sorted(served) if name not in read]
 
 
 def test_every_option_says_what_it_does_and_where_it_comes_from() -> None:
