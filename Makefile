@@ -5,7 +5,7 @@ PYTHON ?= python3
 CONF ?= conf/dev.conf
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ types: $(VENV)/.dev ## mypy, strict, over product and tests
 	$(BIN)/mypy
 
 layers: $(VENV)/.dev ## Who may import whom (docs/architecture.md)
-	$(BIN)/lint-imports --verbose --no-cache | tail -n 12
+	@$(BIN)/lint-imports --no-cache > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
 check-conf: $(VENV)/.run ## Load every configuration in conf/
 	$(BIN)/gsmtp check conf/*.conf conf/*.yaml conf/examples/*.conf
