@@ -1,7 +1,9 @@
-"""Options that the configuration layer itself acts on, and helpers for declarations in every room.
+"""The options that the configuration layer itself acts on, and the stanzas of the language.
 
 `Pathway`, `Enable` and `Use_SSL` decide how views are chained and which sockets are to be opened, `Match_Cache_*`
-bounds the views' cache. The rooms that serve them import them from here.
+bounds the views' cache; the rooms that serve them import them from here. Stanzas that gsmtp doesn't serve are read and
+kept, and named once at load with the reason. Source: reference/config-language.md section 9,
+reference/policy-and-context.md section 4.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from gsmtp.config import kinds
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.option import GLOBAL, INBOUND, SOCKET, Option, declare
+from gsmtp.config.stanza import Name, NameKind, Stanza, declare_stanza
 from gsmtp.config.tree import Scope, Setting
 
 PATHWAY: Option[str] = declare(
@@ -84,3 +87,178 @@ MATCH_CACHE_LIFE: Option[int] = declare(
         source="Momentum: match_cache_life",
     )
 )
+
+LISTENERS = (
+    "esmtp_listener",
+    "control_listener",
+    "eccluster_listener",
+    "ecstream_listener",
+    "http_listener",
+    "msgcserver_listener",
+    "xmpp_listener",
+)
+"""The listeners of the language; the first is the one that is served."""
+
+_GLOBAL = ("global",)
+
+ESMTP_LISTENER = declare_stanza(
+    Stanza(
+        "ESMTP_Listener", Name.NONE, _GLOBAL, "Takes mail by SMTP: holds Listen and Peer stanzas and their defaults."
+    )
+)
+LISTEN = declare_stanza(
+    Stanza("Listen", Name.REQUIRED, LISTENERS, "One socket, named by its endpoint.", NameKind.ENDPOINT)
+)
+PEER = declare_stanza(
+    Stanza(
+        "Peer",
+        Name.REQUIRED,
+        (*LISTENERS, "listen"),
+        "Options for the clients of an address or network; the longest matching prefix that sets an option wins.",
+        NameKind.NETWORK,
+    )
+)
+PATHWAY_STANZA = declare_stanza(
+    Stanza(
+        "Pathway",
+        Name.REQUIRED,
+        ("global", "pathway_group"),
+        "A bundle of options that the option Pathway attaches to a listener, a Listen or a Peer.",
+        NameKind.CASE,
+    )
+)
+PATHWAY_GROUP = declare_stanza(
+    Stanza("Pathway_Group", Name.REQUIRED, _GLOBAL, "Pathways and the options they share.", NameKind.CASE)
+)
+THREADPOOL = declare_stanza(
+    Stanza("ThreadPool", Name.REQUIRED, _GLOBAL, "A named pool of green or native threads, and its size.")
+)
+SECURITY = declare_stanza(
+    Stanza("Security", Name.NONE, _GLOBAL, "Whose rights the server has once its sockets are bound.")
+)
+DEBUG_FLAGS = declare_stanza(
+    Stanza("Debug_Flags", Name.NONE, _GLOBAL, "What is logged: for each level the subsystems whose messages are.")
+)
+DOMAIN = declare_stanza(
+    Stanza(
+        "Domain",
+        Name.REQUIRED,
+        ("global", "binding", "binding_group"),
+        "How mail to a domain is handed on; the name is a domain, an address literal or a /regular expression/.",
+        NameKind.DOMAIN,
+    )
+)
+
+
+def _later(
+    words: str,
+    reason: str,
+    *,
+    name: Name = Name.OPTIONAL,
+    inside: tuple[str, ...] = _GLOBAL,
+    name_kind: NameKind = NameKind.NO_CASE,
+    doc: str = "",
+    free_form: bool = True,
+) -> None:
+    """Declare stanzas that are read and kept but have no effect."""
+    for word in words.split():
+        declare_stanza(
+            Stanza(
+                word,
+                name,
+                inside,
+                doc or f"The {word} stanza of Momentum.",
+                name_kind,
+                served=False,
+                reason=reason,
+                free_form=free_form,
+            )
+        )
+
+
+CONSOLE_LATER = "the control listener and its console are not served yet"
+BINDING_LATER = "bindings are not served: all mail is sent from the system's own address"
+_CLUSTER = "clusters are not served"
+_LISTENER = "this listener is not served: its sockets are not opened"
+_AUTH = "AUTH is not served yet: no mechanism is offered"
+_CONTENT = "this module is not served: messages are neither judged nor changed by it"
+_LOGGER = "Momentum's log files are not written yet: the log goes to standard output"
+_ADAPTIVE = "adaptive delivery is not served"
+
+_later(
+    "EventLoop",
+    "worker processes are not served yet: one process serves all sessions",
+    name=Name.REQUIRED,
+    doc="A named group of event loops: worker processes that share the sockets.",
+    free_form=False,
+)
+_later(
+    "Control_Listener",
+    CONSOLE_LATER,
+    name=Name.NONE,
+    doc="The operator's console.",
+    free_form=False,
+)
+_later("Authorization", CONSOLE_LATER, name=Name.NONE, doc="Roles of the console's users.", free_form=False)
+_later(
+    "Role",
+    CONSOLE_LATER,
+    name=Name.REQUIRED,
+    inside=("authorization",),
+    doc="What a role may do on the console.",
+    free_form=False,
+)
+_later(
+    "Binding",
+    BINDING_LATER,
+    name=Name.REQUIRED,
+    inside=("global", "binding_group"),
+    name_kind=NameKind.CASE,
+    doc="A source address for outgoing mail and its options.",
+    free_form=False,
+)
+_later(
+    "Binding_Group",
+    BINDING_LATER,
+    name=Name.REQUIRED,
+    name_kind=NameKind.CASE,
+    doc="Bindings and the options they share.",
+    free_form=False,
+)
+_later(
+    "Host",
+    "options for single hosts are not served",
+    name=Name.REQUIRED,
+    inside=("global", "binding", "binding_group"),
+    name_kind=NameKind.DOMAIN,
+    doc="Options for a host that mail is sent to.",
+    free_form=False,
+)
+_later(
+    "eccluster_listener ecstream_listener http_listener msgcserver_listener xmpp_listener", _LISTENER, name=Name.NONE
+)
+_later("cluster", _CLUSTER, name=Name.NONE)
+_later("replicate topology node", _CLUSTER, inside=("cluster", "topology"))
+_later("logs", "collecting logs of a cluster is not served")
+_later("manager", "collecting logs of a cluster is not served", inside=("logs",))
+_later("snmp snmp_traps", "SNMP is not served")
+_later("adaptive adaptive_backstore_leveldb adaptive_backstore_riak", _ADAPTIVE)
+_later("adaptive_sweep_rule", _ADAPTIVE, inside=("global", "domain", "binding", "binding_group"))
+_later("Datasource", "datasources are not served yet", name=Name.REQUIRED, name_kind=NameKind.CASE)
+_later("ds_core", "datasources are not served yet")
+_later("auth_ds ac_auth smtp_auth_proxy auth_radius", _AUTH)
+_later("Scheme", _AUTH, name=Name.REQUIRED, inside=("auth_ds", "alias"))
+_later("alias", "alias expansion is not served yet: recipients are kept as they came")
+_later("ec_logger bounce_logger custom_logger chunk_logger reception_timing inbound_audit", _LOGGER)
+_later("mail_loop", "Received fields are not counted yet: mail loops are not broken by it")
+_later("scriptlet alerting", "policy scripts are not served yet")
+_later("conntrol cidrdb smtp_cbv smtp_rcptto_proxy fbl sched", "this module is not served")
+_later(
+    "spf_v1 spf_macros senderid opendkim dkim domainkeys dk_sign dk_validate dkim_sign dkim_validate domain_signing "
+    "url_ripper antivirus clamav brightmail cloudmark commtouch eleven symantec csapi fingerprint beik",
+    _CONTENT,
+)
+_later("pipe_transport", "the program is not run: mail goes its usual way")
+_later("static_routes", "static routes are not served: use Gateway or Routes in a Domain stanza")
+_later("suppress_spool", "not served, and never will be in this form: a 250 always means that the message is on disk")
+_later("delay_dsn", "notices of delay are not sent yet")

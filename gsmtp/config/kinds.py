@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Generic, TypeVar
 
 from gsmtp.config.tree import Array, Dictionary, Scalar, Value
+from gsmtp.core.address import Network as Network
+from gsmtp.core.address import parse_network
 from gsmtp.core.domains import DomainPatterns
 
 T = TypeVar("T")
 
-Network = IPv4Network | IPv6Network
 Rate = tuple[int, int]
 
 
@@ -230,8 +230,6 @@ word: Kind[str] = Kind("word", one(_word), "one word")
 
 
 def _networks(value: Value) -> tuple[Network, ...]:
-    from gsmtp.core.address import parse_network
-
     return tuple(parse_network(text) for text in item_texts(value))
 
 

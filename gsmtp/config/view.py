@@ -43,8 +43,9 @@ class View:
 
     __slots__ = ("_values", "chain", "generation", "group", "pathway")
 
-    def __init__(self, chain: Sequence[Scope], *, generation: int = 0, pathway: str = "default",
-                 group: str = "default") -> None:
+    def __init__(
+        self, chain: Sequence[Scope], *, generation: int = 0, pathway: str = "default", group: str = "default"
+    ) -> None:
         self.chain = tuple(chain)
         self.generation = generation
         self.pathway = pathway
