@@ -57,7 +57,7 @@ tests: $(VENV)/.dev ## pytest; PYTEST_ARGS='-k name' picks
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev peers ## Durable messages a second, beside Postfix (loadtest/README.md)
-	$(BIN)/python loadtest/compare_postfix.py
+	$(BIN)/python -m loadtest.compare_postfix
 
 clean: ## Remove what was made, mail and spool under var/ excepted
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -114,6 +114,10 @@ class Postfix:
         """Try again at once what waits."""
         self._command(program("postqueue", "postfix"), "-f")
 
+    def drop_all(self) -> None:
+        """Delete every message from its queues."""
+        self._command(program("postsuper", "postfix"), "-d", "ALL")
+
     def master_pid(self) -> int:
         """The process id of its master."""
         return int((self.base / "spool" / "pid" / "master.pid").read_text())
