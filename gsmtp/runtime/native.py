@@ -4,13 +4,16 @@ gevent's own thread pool makes a green thread wait for each job; the spool commi
 no green thread to wake, so results come back through one async watcher that drains a deque. Jobs must not touch
 gevent, logging or sockets of the hub (docs/architecture.md, "Running under gevent").
 
-The locks are the unpatched ones: a patched lock held in a native thread would look for a hub there.
+The locks are the unpatched ones, and the queue is the C one of `_queue`, which monkey patching leaves alone: a patched
+lock held in a native thread would look for a hub there. Its `put` is one C call that never gives the GIL away, so the
+hub is not held up by a native thread that was put to sleep inside a critical section.
 """
 
 from __future__ import annotations
 
+from _queue import Empty, SimpleQueue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import gevent
@@ -19,6 +22,7 @@ import gevent.monkey
 from gevent.hub import Hub
 
 T = TypeVar("T")
+Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 _allocate_lock: Callable[[], Any] = gevent.monkey.get_original("_thread", "allocate_lock")
 _start_new_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
@@ -28,68 +32,90 @@ class HubMailbox:
     """Lets native threads run callables on the hub. Make it on the hub's own thread.
 
     `post` is safe from any thread; the callables run in the order they were posted, in no green thread: they must not
-    block. An exception in one is reported like any error on the hub and does not stop the others.
+    block. An exception in one is reported like any error on the hub and does not stop the others. What is posted after
+    `close` is dropped.
     """
 
     def __init__(self) -> None:
         self._hub: Hub = gevent.get_hub()
-        self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._waiting: deque[Call] = deque()
+        self._closed = False
         self._watcher: Any = self._hub.loop.async_()
         self._watcher.start(self._run)
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Have `function(*args)` called on the hub soon."""
-        self._waiting.append((function, args))
-        self._watcher.send()
+        self.post_all(((function, args),))
+
+    def post_all(self, calls: Iterable[Call]) -> None:
+        """Have several callables called on the hub, in order, with one wake-up for all of them."""
+        if not self._closed:
+            self._waiting.extend(calls)
+            self._watcher.send()
 
     def _run(self) -> None:
         waiting = self._waiting
-        while waiting:
+        for _ in range(len(waiting)):  # those posted meanwhile come next round, so that sockets get their turn
             function, args = waiting.popleft()
             try:
                 function(*args)
             except Exception as error:  # noqa: BLE001 - one callback's bug must not lose the others' wake-ups
                 self._hub.handle_error(function, type(error), error, error.__traceback__)
+        if waiting and not self._closed:
+            self._watcher.send()
 
     def close(self) -> None:
-        """Stop listening to native threads."""
+        """Stop listening to native threads. The watcher is only stopped: a native thread may be in `send` just now."""
+        self._closed = True
         self._watcher.stop()
-        self._watcher.close()
 
 
 class NativeQueue(Generic[T]):
-    """A queue from the hub to native threads: putting never blocks, taking blocks the native thread."""
+    """A queue to native threads: putting never blocks, taking blocks the native thread."""
 
     def __init__(self) -> None:
-        self._items: deque[T] = deque()
-        self._lock = _allocate_lock()
-        self._sleepers: deque[Any] = deque()
+        self._items: SimpleQueue[T] = SimpleQueue()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._items.qsize()
 
     def put(self, item: T) -> None:
         """Add an item and wake one sleeping thread."""
-        with self._lock:
-            self._items.append(item)
-            if self._sleepers:
-                self._sleepers.popleft().release()
+        self._items.put(item)
 
     def take(self, most: int = 1, timeout_s: float | None = None) -> list[T]:
         """Wait for items and take up to `most`; [] only when `timeout_s` passed. Native threads only."""
-        while True:
-            with self._lock:
-                if self._items:
-                    count = min(most, len(self._items))
-                    return [self._items.popleft() for _ in range(count)]
-                sleeper = _allocate_lock()
-                sleeper.acquire()
-                self._sleepers.append(sleeper)
-            if not sleeper.acquire(True, -1 if timeout_s is None else timeout_s):
-                with self._lock:
-                    if sleeper in self._sleepers:
-                        self._sleepers.remove(sleeper)
-                        return []
+        taken: list[T] = []
+        try:
+            taken.append(self._items.get(True, timeout_s))
+            while len(taken) < most:
+                taken.append(self._items.get_nowait())
+        except Empty:
+            pass
+        return taken
+
+
+class NativeThread:
+    """One native thread that runs `function` until it returns; `join` waits for it from another native thread."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._over = _allocate_lock()
+        self._over.acquire()
+        self._function = function
+        _start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        finally:
+            self._over.release()
+
+    def join(self, timeout_s: float) -> bool:
+        """Block until the thread ended; False when `timeout_s` passed first. Not on the hub."""
+        if not self._over.acquire(True, timeout_s):
+            return False
+        self._over.release()
+        return True
 
 
 class NativePool:
@@ -110,8 +136,12 @@ class NativePool:
         self._started = 0
         self._busy = 0
 
-    def submit(self, function: Callable[..., Any], *args: Any,
-               done: Callable[[Any, BaseException | None], object] | None = None) -> None:
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        done: Callable[[Any, BaseException | None], object] | None = None,
+    ) -> None:
         """Run ``function(*args)`` in a native thread; ``done(result, error)`` then runs on the hub."""
         if self.size == 0:
             self._finish(*_attempt(function, args), done)
@@ -126,16 +156,18 @@ class NativePool:
         """Run a function in a native thread and wait for it in the calling green thread; its exception is raised."""
         if self.size == 0:
             return function(*args)
-        result: gevent.event.AsyncResult[T] = gevent.event.AsyncResult()
+        result: gevent.event.AsyncResult[tuple[T, BaseException | None]] = gevent.event.AsyncResult()
 
         def done(value: T, error: BaseException | None) -> None:
-            if error is None:
-                result.set(value)
-            else:
-                result.set_exception(error)  # type: ignore[arg-type]
+            result.set((value, error))
 
         self.submit(function, *args, done=done)
-        return result.get()
+        answer = result.get()
+        assert answer is not None
+        value, error = answer
+        if error is not None:
+            raise error
+        return value
 
     def _finish(self, value: Any, error: BaseException | None, done: Callable[..., object] | None) -> None:
         if done is not None:
