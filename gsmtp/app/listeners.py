@@ -1,0 +1,122 @@
+"""The set of listening sockets: opened all before the first accepts, compared and changed by a reload."""
+
+from __future__ import annotations
+
+from gsmtp.config.scopes import Configuration, ListenStanza
+from gsmtp.core.errors import ConfigError
+from gsmtp.runtime.pools import FALLBACK, Pools, WorkPool
+from gsmtp.runtime.sockets import BindError, RawSocket, close_listening, open_listening
+from gsmtp.server.listener import Listener
+from gsmtp.server.options import POOL_NAME
+from gsmtp.server.service import Events, Service
+
+
+class ListenerSet:
+    """All listeners of the process by endpoint.
+
+    Args:
+        pools: the green pools that Pool_Name names.
+        events: the log.
+    """
+
+    def __init__(self, pools: Pools, events: Events) -> None:
+        self._pools = pools
+        self._events = events
+        self._bound: dict[str, tuple[ListenStanza, RawSocket]] = {}
+        self.listeners: dict[str, Listener] = {}
+
+    def bind(self, configuration: Configuration) -> None:
+        """Open the sockets of a first configuration. Raises ConfigError that names the stanza; then none is open."""
+        try:
+            for key, stanza in _wanted(configuration).items():
+                self._bound[key] = (stanza, _open(stanza))
+        except ConfigError:
+            for _, raw in self._bound.values():
+                close_listening(raw)
+            self._bound.clear()
+            raise
+
+    def start(self, service: Service) -> None:
+        """Start accepting on all bound sockets."""
+        configuration = service.configuration
+        for key, (stanza, raw) in self._bound.items():
+            self.listeners[key] = Listener(service, stanza, raw, self._pool(configuration, stanza))
+        self._bound.clear()
+        for listener in self.listeners.values():
+            listener.start()
+
+    def apply(self, configuration: Configuration, service: Service) -> str:
+        """Make the sockets what a new configuration says; sessions are left alone. Returns what changed, in words.
+
+        Removed sockets are closed first, so that a change from one address to ``*`` binds in the same reload. When a
+        new one can't be bound, the removed ones are opened again, nothing is changed and ConfigError says why.
+        """
+        wanted = _wanted(configuration)
+        removed = {key: one for key, one in self.listeners.items() if key not in wanted}
+        added = {key: stanza for key, stanza in wanted.items() if key not in self.listeners}
+        for listener in removed.values():
+            listener.close_socket()
+        opened: dict[str, RawSocket] = {}
+        try:
+            for key, stanza in added.items():
+                opened[key] = _open(stanza)
+        except ConfigError:
+            for raw in opened.values():
+                close_listening(raw)
+            self._reopen(removed, service)
+            raise
+        for key in removed:
+            del self.listeners[key]
+        for key, listener in self.listeners.items():
+            listener.change(wanted[key], self._pool(configuration, wanted[key]))
+        for key, raw in opened.items():
+            listener = Listener(service, added[key], raw, self._pool(configuration, added[key]))
+            self.listeners[key] = listener
+            listener.start()
+        return ", ".join([f"opened {key}" for key in added] + [f"closed {key}" for key in removed]) or "none"
+
+    def _reopen(self, removed: dict[str, Listener], service: Service) -> None:
+        for key, old in removed.items():
+            listener = Listener(service, old.stanza, _open(old.stanza), old.work_pool)
+            self.listeners[key] = listener
+            listener.start()
+
+    def _pool(self, configuration: Configuration, stanza: ListenStanza) -> WorkPool:
+        problem = configuration.pool_problem(stanza)
+        if problem:
+            self._events.event("critical", "threads", problem)
+        name = stanza.view[POOL_NAME]
+        return self._pools.get(FALLBACK if problem or not name else name)
+
+    def addresses(self) -> list[str]:
+        """Where the sockets listen, with the real port where the file says 0."""
+        return [_shown(listener) for listener in self.listeners.values()]
+
+    def close(self) -> None:
+        """Close all sockets; sessions go on."""
+        for listener in self.listeners.values():
+            listener.close_socket()
+
+
+def _wanted(configuration: Configuration) -> dict[str, ListenStanza]:
+    return {
+        str(stanza.endpoint): stanza
+        for stanza in configuration.listens
+        if stanza.is_enabled and not stanza.unserved_reason
+    }
+
+
+def _open(stanza: ListenStanza) -> RawSocket:
+    try:
+        return open_listening(stanza.endpoint, stanza.view)
+    except BindError as error:
+        span = stanza.scope.span
+        raise ConfigError(f'{span}: error: Listen "{stanza.name}": {error}') from error
+
+
+def _shown(listener: Listener) -> str:
+    address = listener.address
+    if not isinstance(address, tuple):
+        return str(address)
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,255 @@
+"""The life of the server: build, bind, become, accept, reload, drain, stop.
+
+Order at start: file limit, pidfile, sockets, identity, spool, delivery, accept (reference/esmtp-listener.md section 13).
+A reload builds the new configuration in a native thread; nothing changes unless all of it is good.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import gevent
+import gevent.event
+
+from gsmtp.app.listeners import ListenerSet
+from gsmtp.app.loading import Loaded, load
+from gsmtp.app.options import DRAIN_TIME
+from gsmtp.config.diagnostics import Problems, Severity
+from gsmtp.config.option import Option
+from gsmtp.config.scopes import Configuration
+from gsmtp.core.clock import SystemClock
+from gsmtp.core.errors import ConfigError, GsmtpError
+from gsmtp.core.ids import IdMaker
+from gsmtp.core.reply import SHUTTING_DOWN
+from gsmtp.delivery.queue import Delivery
+from gsmtp.observe.logs import EventLog
+from gsmtp.policy.chain import HOOKS, Chain
+from gsmtp.runtime.deadline import DeadlineWheel
+from gsmtp.runtime.identity import become, owner_of, raise_file_limit
+from gsmtp.runtime.native import HubMailbox, NativePool
+from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, PIDFILE, SUPPLEMENTAL_GROUPS, USER
+from gsmtp.runtime.pools import Pools
+from gsmtp.server.service import Service
+from gsmtp.smtp.options import HOSTNAME
+from gsmtp.spool.options import FORCE_FSYNC, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
+from gsmtp.spool.sqlite import SqliteSpool
+
+log = logging.getLogger("gsmtp.start")
+
+_NEED_RESTART: tuple[Option[object], ...] = (
+    SPOOLBASE,
+    SPOOL_MODE,
+    SPOOL_RESERVE,
+    FORCE_FSYNC,
+    LARGE_MESSAGE_THRESHOLD,
+    PIDFILE,
+)  # type: ignore[assignment]
+_SECURITY: tuple[Option[object], ...] = (USER, GROUP, SUPPLEMENTAL_GROUPS, CAPABILITIES, CHROOT)  # type: ignore[assignment]
+_DRAIN_TICK_S = 0.01
+
+
+class Supervisor:
+    """One running server.
+
+    Args:
+        path: the configuration file, read anew at a reload.
+        configuration: what it said at start.
+        events: the log.
+        mailbox: brings results of native threads to the hub.
+    """
+
+    def __init__(self, path: str, configuration: Configuration, events: EventLog, mailbox: HubMailbox) -> None:
+        self._path = path
+        self._configuration = configuration
+        self._events = events
+        self._began_mono = time.monotonic()
+        self._native = NativePool("IO", 4, mailbox)
+        self._pools = Pools()
+        self._pools.configure(configuration)
+        self._listeners = ListenerSet(self._pools, events)
+        self._stop = gevent.event.Event()
+        self._is_reloading = False
+        self._pidfile = ""
+        self._service: Service
+        self._spool: SqliteSpool
+        self._delivery: Delivery
+        self._wheel = DeadlineWheel()
+
+    def start(self) -> None:
+        """Come up, or raise GsmtpError with nothing left open."""
+        view = self._configuration.view
+        security = next(iter(self._configuration.stanzas("security")), None)
+        raise_file_limit(view)
+        self._listeners.bind(self._configuration)
+        try:
+            self._write_pidfile(view[PIDFILE])
+            _make_folder(view[SPOOLBASE], owner_of(security))
+            become(security)
+            self._spool = SqliteSpool.open_at(
+                view[SPOOLBASE],
+                mode=view[SPOOL_MODE],
+                fsync=view[FORCE_FSYNC],
+                large_threshold=view[LARGE_MESSAGE_THRESHOLD],
+                reserve_bytes=view[SPOOL_RESERVE],
+            )
+        except BaseException:
+            self._listeners.close()
+            self._remove_pidfile()
+            raise
+        clock = SystemClock()
+        self._delivery = Delivery(self._spool, self._configuration, self._native, clock)
+        self._service = Service(
+            configuration=self._configuration,
+            spool=self._spool,
+            chain=Chain(HOOKS),
+            wheel=self._wheel,
+            events=self._events,
+            ids=IdMaker(self._spool.generation, os.getpid()),
+            hostname=_hostname(self._configuration),
+            clock=clock,
+            accepted=self._delivery.notify,
+        )
+        self._delivery.start()
+        self._listeners.start(self._service)
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        addresses = self._listeners.addresses()
+        self._events.event(
+            "info",
+            "start",
+            "ready",
+            listening=",".join(addresses) or "nothing",
+            pid=os.getpid(),
+            spool=self._configuration.view[SPOOLBASE],
+            seconds=f"{time.monotonic() - self._began_mono:.2f}",
+        )
+        if not addresses:
+            self._events.event("warning", "start", "no Listen stanza is enabled: no mail can come in")
+
+    # --- reload
+
+    def reload(self) -> None:
+        """Load the file anew and let it take effect, or say why not. Runs in a green thread; one at a time."""
+        if self._is_reloading:
+            self._events.event("warning", "config", "a reload is under way already")
+            return
+        self._is_reloading = True
+        try:
+            self._reload()
+        except GsmtpError as error:
+            self._events.event("error", "config", f"Reconfigure failed, the old configuration stays: {error}")
+        finally:
+            self._is_reloading = False
+
+    def _reload(self) -> None:
+        loaded: Loaded = self._native.call(load, self._path, self._configuration.generation + 1)
+        self.report(loaded.problems)
+        new = loaded.configuration
+        if new is None:
+            raise ConfigError(f"{self._path} has errors")
+        for what in _unchangeable(self._configuration, new):
+            self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
+        self._pools.configure(new)
+        changes = self._listeners.apply(new, self._service)
+        self._configuration = new
+        self._service.hostname = _hostname(new)
+        self._service.reconfigure(new)
+        self._delivery.reconfigure(new)
+        self._events.event(
+            "info",
+            "config",
+            "reloaded",
+            generation=new.generation,
+            sockets=changes,
+            listening=",".join(self._listeners.addresses()),
+        )
+
+    def report(self, problems: Problems) -> None:
+        """Log every finding of a load."""
+        for problem in problems:
+            level = "error" if problem.severity is Severity.ERROR else problem.severity.value
+            self._events.event(
+                level if level != "note" else "info",
+                "config",
+                f"{problem.span}: {problem.message}",
+                hint=problem.hint or None,
+            )
+
+    # --- stop
+
+    def request_stop(self) -> None:
+        """Let `wait` return. Safe in a signal's callback."""
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Wait in the calling green thread until somebody asks to stop."""
+        self._stop.wait()
+
+    def stop(self) -> None:
+        """Stop accepting, let transactions end within Drain_Time, tell the others 421, close everything."""
+        drain_s = self._configuration.view[DRAIN_TIME]
+        deadline = time.monotonic() + drain_s
+        service = self._service
+        self._events.event("info", "stop", "draining", sessions=len(service.connections), seconds=drain_s)
+        self._listeners.close()
+        service.is_draining = True
+        for connection in list(service.connections):
+            connection.drain()
+        while any(connection.is_working for connection in service.connections) and time.monotonic() < deadline:
+            gevent.sleep(_DRAIN_TICK_S)
+        cut = sum(connection.is_working for connection in service.connections)
+        for connection in list(service.connections):
+            connection.dismiss(SHUTTING_DOWN)
+        self._delivery.stop(max(0.2, deadline - time.monotonic()))
+        for connection in list(service.connections):
+            connection.abandon()
+        self._spool.close()
+        self._remove_pidfile()
+        self._events.event("info", "stop", "stopped", transactions_cut=cut or None, messages=service.totals.messages)
+
+    # --- pidfile
+
+    def _write_pidfile(self, path: str) -> None:
+        if not path:
+            return
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+        except OSError as error:
+            raise GsmtpError(f"can't write the pidfile {path}: {error.strerror}") from error
+        self._pidfile = path
+
+    def _remove_pidfile(self) -> None:
+        if self._pidfile:
+            try:
+                os.unlink(self._pidfile)
+            except OSError:
+                pass  # its folder may belong to root, and we no longer are
+
+
+def _hostname(configuration: Configuration) -> str:
+    return configuration.view[HOSTNAME] or os.uname().nodename
+
+
+def _make_folder(path: str, owner: tuple[int, int]) -> None:
+    """Make the spool's folder while we may, for the user that will write there."""
+    try:
+        os.makedirs(path, mode=0o750, exist_ok=True)
+        if os.getuid() == 0 and owner != (-1, -1):
+            os.chown(path, *owner)
+    except OSError as error:
+        raise GsmtpError(f"can't make the spool folder {path}: {error.strerror} (set Spoolbase)") from error
+
+
+def _unchangeable(old: Configuration, new: Configuration) -> Iterator[str]:
+    for option in _NEED_RESTART:
+        if old.view[option] != new.view[option]:
+            yield option.name
+    before, after = (next(iter(one.stanzas("security")), None) for one in (old, new))
+    for option in _SECURITY:
+        if (before[option] if before else option.default) != (after[option] if after else option.default):
+            yield f"Security {option.name}"

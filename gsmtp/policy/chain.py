@@ -1,0 +1,96 @@
+"""The hooks of each phase in order, and what running them gives.
+
+A check is one file in `policy/checks/` with a function under ``@hook(Phase.RCPT, order=200)``. It returns None to go
+on, ACCEPT to end the phase well, or a Decision with a reply to refuse. A hook that raises costs one 451 and one log
+entry; the connection lives.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gsmtp.core.reply import TRANSACTION_FAILED
+from gsmtp.core.registry import Registry
+from gsmtp.policy.context import Context
+from gsmtp.policy.decision import ACCEPT, Decision, Phase
+
+log = logging.getLogger("gsmtp.policy")
+
+HookFunction = Callable[[Context, Any], Decision | None]
+F = TypeVar("F", bound=HookFunction)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One hook.
+
+    Args:
+        name: of its module, for logs and ``__bypass_<name>``.
+        phase: when it runs.
+        order: hooks of a phase run by ascending order, then name.
+        function: called with the context and the phase's event.
+        may_block: whether it may wait (look-ups, disk, password hashes). A phase with such a hook gets its turn in a
+            green thread of the listener's pool; all others run right in the loop's callback.
+    """
+
+    name: str
+    phase: Phase
+    order: int
+    function: HookFunction
+    may_block: bool = False
+
+
+HOOKS: Registry[Hook] = Registry("policy hook")
+
+
+def hook(phase: Phase, *, order: int, may_block: bool = False) -> Callable[[F], F]:
+    """Register a function as a hook of a phase under its module's last name, e.g. ``relay`` for checks/relay.py."""
+
+    def decorate(function: F) -> F:
+        home = function.__module__
+        name = home.rpartition(".")[2]
+        HOOKS.add(f"{name}.{phase.value}", Hook(name, phase, order, function, may_block), home)
+        return function
+
+    return decorate
+
+
+class Chain:
+    """The hooks of all phases, sorted.
+
+    Args:
+        hooks: in any order.
+    """
+
+    __slots__ = ("_hooks", "_may_block")
+
+    def __init__(self, hooks: Iterable[Hook]) -> None:
+        ordered = sorted(hooks, key=lambda one: (one.order, one.name))
+        self._hooks = {phase: tuple(one for one in ordered if one.phase is phase) for phase in Phase}
+        self._may_block = {phase: any(one.may_block for one in found) for phase, found in self._hooks.items()}
+
+    def may_block(self, phase: Phase) -> bool:
+        """Whether a turn of this phase needs a green thread."""
+        return self._may_block[phase]
+
+    def run(self, phase: Phase, context: Context, event: object) -> Decision:
+        """The decision of the first hook that has one, ACCEPT when none has."""
+        for one in self._hooks[phase]:
+            if context.conn and context.conn.get(f"__bypass_{one.name}") == "true":
+                continue
+            try:
+                decision = one.function(context, event)
+            except Exception:
+                log.exception(
+                    "hook %s failed in phase %s, session %s: answered 451",
+                    one.name,
+                    phase.value,
+                    context.facts.connection_id,
+                )
+                return Decision(TRANSACTION_FAILED, "hook failed", one.name)
+            if decision is not None:
+                return decision
+        return ACCEPT

@@ -1,0 +1,39 @@
+"""What a hook may see and set: the two documented dictionaries, the facts of the connection and its settings.
+
+Values in the dictionaries are strings, always; keys that start with ``#`` are internal. The connection's dictionary
+lives as long as the connection, the message's is emptied for every message (reference/policy-and-context.md section 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gsmtp.config.scopes import Configuration
+from gsmtp.config.view import View
+from gsmtp.smtp.session import Facts, Session
+
+
+@dataclass(slots=True)
+class Context:
+    """One connection as policy sees it.
+
+    Args:
+        configuration: the one the session began under.
+        view: the effective options for this client on this socket.
+        facts: addresses and ids.
+        session: the machine, for the open transaction.
+        conn: connection variables.
+        mess: message variables.
+    """
+
+    configuration: Configuration
+    view: View
+    facts: Facts
+    session: Session
+    conn: dict[str, str] = field(default_factory=dict)
+    mess: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def can_relay(self) -> bool:
+        """Whether this client may send to any domain (connection variable ``can_relay``)."""
+        return self.conn.get("can_relay") == "true"

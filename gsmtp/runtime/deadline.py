@@ -1,0 +1,77 @@
+"""Deadlines for many: connections wait in one-second buckets, so that watching 10,000 idle ones costs nothing a read.
+
+A waiter says when it is due from an attribute that each read moves; nothing else happens on a read. When the bucket
+of its deadline comes up and the waiter was busy since, it moves to a later bucket; else it has expired.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+import gevent
+
+
+class Waiter(Protocol):
+    """Something with a deadline."""
+
+    def due_mono(self) -> float:
+        """When it expires, in seconds of `time.monotonic`."""
+
+    def expired(self) -> None:
+        """Its deadline passed. Runs on the hub: must not block."""
+
+
+class DeadlineWheel:
+    """Calls `expired` on waiters whose deadline passed, at most `tick_s` late. Make it on the hub's thread.
+
+    Args:
+        tick_s: seconds between two looks.
+    """
+
+    def __init__(self, tick_s: float = 1.0) -> None:
+        self._tick_s = tick_s
+        self._buckets: dict[int, set[Waiter]] = {}
+        self._places: dict[Waiter, int] = {}
+        self._next = int(time.monotonic() / tick_s)
+        self._timer: Any = gevent.get_hub().loop.timer(tick_s, tick_s)
+        self._timer.start(self._tick)
+
+    def add(self, waiter: Waiter) -> None:
+        """Watch a waiter from now on, until it expires or is discarded."""
+        slot = max(int(waiter.due_mono() / self._tick_s) + 1, self._next)
+        self._places[waiter] = slot
+        bucket = self._buckets.get(slot)
+        if bucket is None:
+            bucket = self._buckets[slot] = set()
+        bucket.add(waiter)
+
+    def discard(self, waiter: Waiter) -> None:
+        """Watch it no more. Harmless when it is not watched."""
+        slot = self._places.pop(waiter, None)
+        if slot is None:
+            return
+        bucket = self._buckets.get(slot)
+        if bucket is not None:
+            bucket.discard(waiter)
+            if not bucket:
+                del self._buckets[slot]
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        last = int(now / self._tick_s)
+        while self._next <= last:
+            due = self._buckets.pop(self._next, ())
+            self._next += 1
+            for waiter in due:
+                if self._places.pop(waiter, None) is None:
+                    continue  # discarded by an earlier waiter's end
+                if waiter.due_mono() <= now:
+                    waiter.expired()
+                else:
+                    self.add(waiter)
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._timer.stop()
+        self._timer.close()

@@ -1,0 +1,107 @@
+"""What the process is after it has bound its sockets: files limit, chroot, groups, user, capabilities.
+
+Source: Momentum's Security scope and Server_Max_File_Descriptors (reference/esmtp-listener.md section 13).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import logging
+import os
+import pwd
+import resource
+
+from gsmtp.config.view import View
+from gsmtp.core.errors import GsmtpError
+from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, SERVER_MAX_FILE_DESCRIPTORS, SUPPLEMENTAL_GROUPS, USER
+
+log = logging.getLogger("gsmtp.start")
+_PR_SET_KEEPCAPS = 8  # linux/prctl.h
+
+
+class IdentityError(GsmtpError):
+    """The process can't become what Security asks for."""
+
+
+def raise_file_limit(view: View) -> None:
+    """Raise RLIMIT_NOFILE to Server_Max_File_Descriptors, or to the hard limit where that is lower."""
+    wanted = view[SERVER_MAX_FILE_DESCRIPTORS]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return
+        except (ValueError, OSError):
+            log.debug("server_max_file_descriptors = %d is above the hard limit, using %d", wanted, hard)
+            wanted = hard
+    if soft == resource.RLIM_INFINITY or soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def owner_of(security: View | None) -> tuple[int, int]:
+    """User and group ids that Security asks for, -1 where it doesn't. Raises IdentityError for unknown names."""
+    if security is None:
+        return -1, -1
+    user, group = security[USER], security[GROUP]
+    try:
+        entry = (pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)) if user else None
+        gid = -1 if entry is None else entry.pw_gid
+        if group:
+            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise IdentityError(f"Security names a user or group that this machine doesn't have: {error}") from error
+    return (-1 if entry is None else entry.pw_uid), gid
+
+
+def become(security: View | None) -> None:
+    """Chroot, drop groups and user, keep capabilities, in the order that works. Raises IdentityError."""
+    if security is None:
+        return
+    uid, gid = owner_of(security)
+    try:
+        groups = [grp.getgrnam(name).gr_gid for name in security[SUPPLEMENTAL_GROUPS]]
+    except KeyError as error:
+        raise IdentityError(f"Supplemental_Groups names an unknown group: {error}") from error
+    if uid == os.getuid() and gid in (-1, os.getgid()) and not (groups or security[CHROOT] or security[CAPABILITIES]):
+        return
+    if os.getuid() != 0:
+        raise IdentityError("Security names another user, group or root directory, and only root can change to them")
+    try:
+        _change(uid, gid, groups, security[CHROOT], security[CAPABILITIES])
+    except OSError as error:
+        raise IdentityError(f"can't take the identity that Security asks for: {error}") from error
+
+
+def _change(uid: int, gid: int, groups: list[int], root: str, capabilities: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    caps = _read_capabilities(capabilities) if capabilities else None
+    if root:
+        os.chroot(root)
+        os.chdir("/")
+    if uid != -1 or groups:
+        os.setgroups(groups)
+    if gid != -1:
+        os.setgid(gid)
+    if uid != -1:
+        if caps is not None and libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_KEEPCAPS)")
+        os.setuid(uid)
+    if caps is not None:
+        library, state = caps
+        if library.cap_set_proc(ctypes.c_void_p(state)) != 0:
+            raise OSError(ctypes.get_errno(), "cap_set_proc")
+        library.cap_free(ctypes.c_void_p(state))
+
+
+def _read_capabilities(text: str) -> tuple[ctypes.CDLL, int]:
+    """Parse the text with libcap's own ``cap_from_text``, before a chroot hides the library."""
+    try:
+        library = ctypes.CDLL("libcap.so.2", use_errno=True)
+    except OSError as error:
+        raise IdentityError("Security sets capabilities, which need the library libcap (libcap2)") from error
+    library.cap_from_text.restype = ctypes.c_void_p
+    state = library.cap_from_text(text.encode())
+    if not state:
+        raise IdentityError(f"capabilities = {text!r} is not a text that cap_from_text understands")
+    return library, int(state)

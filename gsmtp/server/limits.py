@@ -1,0 +1,78 @@
+"""Counting sessions: Listener_Sessions by the scope that sets it, Service_Sessions over all sockets.
+
+Sessions are counted from accept to close. One counter belongs to each scope instance that sets Listener_Sessions: in a
+Peer it counts the clients that match that Peer, in a Listen the socket's, in ESMTP_Listener those of all sockets.
+Counters are kept by the scope's path, so they go on over a reload. Source: reference/esmtp-listener.md section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gsmtp.config.tree import Scope
+from gsmtp.config.view import View
+from gsmtp.server.options import LISTENER_SESSIONS, SERVICE_SESSIONS
+
+Path = tuple[tuple[str, str | None], ...]
+_NO_SCOPE: Path = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that hold for one view.
+
+    Args:
+        listener_sessions: 0 for none.
+        counter: the path of the scope that sets it.
+        service_sessions: 0 for none.
+    """
+
+    listener_sessions: int
+    counter: Path
+    service_sessions: int
+
+    @classmethod
+    def of(cls, view: View) -> Limits:
+        """Read the limits of a view."""
+        origin = view.origin(LISTENER_SESSIONS)
+        counter = _NO_SCOPE if origin.scope is None else _path(origin.scope)
+        return cls(view[LISTENER_SESSIONS], counter, view[SERVICE_SESSIONS])
+
+
+def _path(scope: Scope) -> Path:
+    parts: list[tuple[str, str | None]] = []
+    at: Scope | None = scope
+    while at is not None and at.parent is not None:
+        parts.append((at.kind, at.instance))
+        at = at.parent
+    return tuple(reversed(parts))
+
+
+class SessionCounts:
+    """How many sessions there are, by counter and in all."""
+
+    def __init__(self) -> None:
+        self.service = 0
+        self._by_scope: dict[Path, int] = {}
+
+    def admit(self, limits: Limits) -> bool:
+        """Count a session in, unless a limit is reached."""
+        if limits.service_sessions and self.service >= limits.service_sessions:
+            return False
+        if limits.listener_sessions:
+            count = self._by_scope.get(limits.counter, 0)
+            if count >= limits.listener_sessions:
+                return False
+            self._by_scope[limits.counter] = count + 1
+        self.service += 1
+        return True
+
+    def leave(self, limits: Limits) -> None:
+        """Count a session out that was admitted under these very limits."""
+        self.service -= 1
+        if limits.listener_sessions:
+            count = self._by_scope[limits.counter] - 1
+            if count:
+                self._by_scope[limits.counter] = count
+            else:
+                del self._by_scope[limits.counter]

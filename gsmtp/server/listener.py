@@ -1,0 +1,167 @@
+"""One Listen stanza: a gevent StreamServer over a raw socket that was bound and is listening already.
+
+Its pool bounds the green threads at work (establishing connections, turns that may block), never the sessions, which
+wait on the loop without one. `Concurrency` bounds this socket's share of the pool, `Events_Per_Iter` the accepts of
+one wake-up, `Accept_Queue_Backlog` the accepted connections that wait for a slot: beyond that the kernel's queue takes
+over. Source: reference/threadpools-eventloops.md; docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from gevent.server import StreamServer
+
+from gsmtp.config.scopes import ListenStanza
+from gsmtp.runtime.options import LISTEN_BACKLOG
+from gsmtp.runtime.pools import WorkPool
+from gsmtp.runtime.sockets import RawSocket, close_listening, configure
+from gsmtp.server.connection import Connection
+from gsmtp.server.options import ACCEPT_QUEUE_BACKLOG, CONCURRENCY, EVENTS_PER_ITER
+from gsmtp.server.service import Service
+
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE_S = 0.2
+_DEFAULT_MAX_ACCEPT = 100  # gevent's own
+
+
+class Listener(StreamServer):
+    """Accepts on one socket and makes a Connection of what comes.
+
+    Args:
+        service: what all listeners share.
+        stanza: the Listen.
+        raw: bound and listening, non-blocking.
+        pool: the pool that the stanza names.
+    """
+
+    def __init__(self, service: Service, stanza: ListenStanza, raw: RawSocket, pool: WorkPool) -> None:
+        self.service = service
+        self.work_pool = pool
+        self.sessions = 0
+        self._at_work = 0
+        self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._complained = False
+        self.use(stanza)
+        super().__init__(raw, spawn=pool)
+        # the base class puts pool.full here, which knows neither the accept queue nor Max_Sessions
+        self.full = self._is_full
+
+    def use(self, stanza: ListenStanza) -> None:
+        """Take the settings of a stanza, the first time and after a reload."""
+        view = stanza.view
+        self.stanza = stanza
+        self.concurrency = min(view[CONCURRENCY], self.work_pool.size or 1)
+        self.accept_queue = view[ACCEPT_QUEUE_BACKLOG] or view[LISTEN_BACKLOG]
+        self.max_accept = (
+            max(1, view[EVENTS_PER_ITER]) if self._is_threaded(view[EVENTS_PER_ITER]) else (_DEFAULT_MAX_ACCEPT)
+        )
+
+    def _is_threaded(self, events_per_iter: int) -> bool:
+        return self.concurrency > 0 or events_per_iter > 0
+
+    def change(self, stanza: ListenStanza, pool: WorkPool) -> None:
+        """Take a changed stanza without closing the socket: sizes are set anew and ``listen`` is called again."""
+        self.work_pool = pool
+        self.set_spawn(pool)
+        self.full = self._is_full
+        self.use(stanza)
+        configure(self.socket, stanza.view)
+
+    def set_listener(self, listener: Any) -> None:
+        """Take the raw socket as it is; the base class would look for a wrapped one."""
+        self.family = listener.family
+        self.address = listener.getsockname()
+        self.socket = listener
+
+    def init_socket(self) -> None:
+        """Nothing to do: the socket is bound and listening."""
+
+    def handle(self, *_args: Any) -> None:
+        """Never called: `do_handle` establishes connections. The base class wants one to exist."""
+
+    def _is_full(self) -> bool:
+        return self.work_pool.is_crowded(self.accept_queue) or len(self._waiting) >= self.accept_queue
+
+    def do_read(self) -> tuple[RawSocket, Any] | None:
+        """Accept one connection, or None when there is none or it must wait in the kernel."""
+        pool = self.work_pool
+        if pool.max_sessions and pool.sessions >= pool.max_sessions:
+            self.stop_accepting()  # session_ended() goes on
+            return None
+        try:
+            descriptor, address = self.socket._accept()
+        except BlockingIOError:
+            return None
+        except ConnectionAbortedError:
+            return None
+        except OSError as error:
+            if error.errno not in _OUT_OF_RESOURCES:
+                raise
+            self._pause(error)
+            return None
+        raw = _socket.socket(self.family, _socket.SOCK_STREAM, 0, descriptor)
+        raw.setblocking(False)
+        self._complained = False
+        return raw, address
+
+    def _pause(self, error: OSError) -> None:
+        """Out of descriptors or memory: leave clients in the kernel's queue for a moment, say so once."""
+        if not self._complained:
+            self._complained = True
+            self.service.events.event(
+                "critical",
+                "net",
+                f"can't accept on {self.stanza.name}: {error.strerror}",
+                hint="raise server_max_file_descriptors or set service_sessions",
+            )
+        self.stop_accepting()
+        self._timer = self.loop.timer(_PAUSE_S)
+        self._timer.start(self._start_accepting_if_started)
+
+    def do_handle(self, raw: RawSocket, address: Any) -> None:  # type: ignore[override]
+        """Make a Connection; it waits on the loop by itself from then on."""
+        Connection.establish(self, raw, address)
+
+    def session_began(self) -> None:
+        """A session of this socket counts from now."""
+        self.sessions += 1
+        self.work_pool.sessions += 1
+
+    def session_ended(self) -> None:
+        """A session of this socket is over."""
+        self.sessions -= 1
+        pool = self.work_pool
+        pool.sessions -= 1
+        if pool.max_sessions:
+            self._start_accepting_if_started()
+
+    def submit(self, function: Callable[..., object], *args: Any) -> None:
+        """Run a turn in a green thread of the pool, within this socket's share of it. Never blocks."""
+        if self.concurrency and self._at_work >= self.concurrency:
+            self._waiting.append((function, args))
+            return
+        self._at_work += 1
+        self.work_pool.submit(self._work, function, args)
+
+    def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        try:
+            function(*args)
+        finally:
+            self._at_work -= 1
+            if self._waiting and (not self.concurrency or self._at_work < self.concurrency):
+                following, its_args = self._waiting.popleft()
+                self.submit(following, *its_args)
+
+    def close_socket(self) -> None:
+        """Stop accepting and close the socket; running sessions are left alone. `stop()` would kill them."""
+        raw = self.__dict__.get("socket")
+        self._stop_event.set()
+        self.stop_accepting()
+        if raw is not None:
+            close_listening(raw)
+        self.close()
