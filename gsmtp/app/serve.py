@@ -32,7 +32,7 @@ def serve(path: str, *, as_json: bool = False, level: str = "info") -> int:
     wiring.load()
     loaded = load(path, 1)
     if loaded.configuration is None:
-        print(render(loaded.problems, loaded.tree), file=sys.stderr)
+        sys.stderr.write(render(loaded.problems, loaded.tree) + "\n")
         return 1
     mailbox = HubMailbox()
     writer = LineWriter(sys.stdout.fileno(), NativePool("log", 1, mailbox))
@@ -44,7 +44,7 @@ def serve(path: str, *, as_json: bool = False, level: str = "info") -> int:
         supervisor.start()
     except GsmtpError as error:
         _finish(writer)
-        print(f"gsmtp: {error}", file=sys.stderr)
+        sys.stderr.write(f"gsmtp: {error}\n")
         return 1
     gevent.signal_handler(signal.SIGHUP, supervisor.reload)
     gevent.signal_handler(signal.SIGINT, _end_at_once, signal.SIGINT)

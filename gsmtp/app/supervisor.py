@@ -1,6 +1,7 @@
-"""The life of the server: build, bind, become, accept, reload, drain, stop.
+"""The life of the server: bind, become, accept, reload, drain, stop.
 
-Order at start: file limit, pidfile, sockets, identity, spool, delivery, accept (reference/esmtp-listener.md section 13).
+Order at start: file limit, sockets, pidfile, identity, spool, delivery, accept (reference/esmtp-listener.md
+section 13; the pidfile comes after the sockets, so that a second server that can't bind doesn't overwrite it).
 A reload builds the new configuration in a native thread; nothing changes unless all of it is good.
 """
 

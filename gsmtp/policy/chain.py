@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gsmtp.core.reply import TRANSACTION_FAILED
 from gsmtp.core.registry import Registry
+from gsmtp.core.reply import TRANSACTION_FAILED
 from gsmtp.policy.context import Context
 from gsmtp.policy.decision import ACCEPT, Decision, Phase
 

@@ -63,7 +63,11 @@ def become(security: View | None) -> None:
         groups = [grp.getgrnam(name).gr_gid for name in security[SUPPLEMENTAL_GROUPS]]
     except KeyError as error:
         raise IdentityError(f"Supplemental_Groups names an unknown group: {error}") from error
-    if uid == os.getuid() and gid in (-1, os.getgid()) and not (groups or security[CHROOT] or security[CAPABILITIES]):
+    if (
+        uid == os.getuid()
+        and gid in (-1, os.getgid())
+        and not (groups or bool(security[CHROOT]) or bool(security[CAPABILITIES]))
+    ):
         return
     if os.getuid() != 0:
         raise IdentityError("Security names another user, group or root directory, and only root can change to them")

@@ -7,18 +7,29 @@ same name do blocking file work. Source: reference/threadpools-eventloops.md.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from gevent.pool import Group, Pool
+from gevent.pool import Pool
 
 from gsmtp.config.scopes import Configuration, predefined_pool
 from gsmtp.config.view import View
 from gsmtp.runtime.options import BACKLOG, CONCURRENCY, MAX_SESSIONS
 
+log = logging.getLogger("gsmtp.threads")
+
 FALLBACK = "IO"
 Job = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class SessionCount:
+    """How many sessions the sockets of one pool have; outlives the pool when a reload changes its size."""
+
+    now: int = 0
 
 
 class WorkPool(Pool):
@@ -26,19 +37,22 @@ class WorkPool(Pool):
 
     Args:
         name: of the ThreadPool stanza.
-        size: green threads at the most; a ThreadPool's ``Concurrency = 0`` still gets one slot.
+        size: green threads at the most; a ThreadPool's ``Concurrency = 0`` still gets one.
         backlog: how many jobs may wait before `is_crowded`, 0 for as many as there are slots.
         max_sessions: sessions at the most on the sockets that name the pool, 0 for any number.
+        sessions: the count to go on with.
     """
 
-    def __init__(self, name: str, size: int, backlog: int = 0, max_sessions: int = 0) -> None:
+    def __init__(
+        self, name: str, size: int, backlog: int = 0, max_sessions: int = 0, sessions: SessionCount | None = None
+    ) -> None:
         super().__init__(max(size, 1))
         self.name = name
+        self.slots = max(size, 1)
         self.backlog = backlog
         self.max_sessions = max_sessions
-        self.sessions = 0
+        self.sessions = sessions if sessions is not None else SessionCount()
         self._jobs: deque[Job] = deque()
-        self._surplus = 0
 
     @property
     def waiting(self) -> int:
@@ -50,53 +64,44 @@ class WorkPool(Pool):
         if self.full():
             self._jobs.append((function, args))
         else:
-            self.spawn(function, *args)
+            self.spawn(self._work, function, args)
 
     def is_crowded(self, most_waiting: int = 0) -> bool:
         """Whether no slot is free and `most_waiting` jobs (else the backlog, else a pool's worth) wait already."""
-        return self.full() and len(self._jobs) >= (most_waiting or self.backlog or self.size or 1)
+        return self.full() and len(self._jobs) >= (most_waiting or self.backlog or self.slots)
 
-    def _discard(self, greenlet: Any) -> None:
-        if self._surplus:
-            self._surplus -= 1  # the pool shrank while this one ran: its slot goes, not back
-            Group._discard(self, greenlet)
-        else:
-            super()._discard(greenlet)
-        while self._jobs and not self.full():
+    def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Run a job and, in the same slot, those that came to wait meanwhile."""
+        while True:
+            try:
+                function(*args)
+            except Exception:
+                log.exception("a job in pool %s failed", self.name)
+            if not self._jobs:
+                return
             function, args = self._jobs.popleft()
-            self.spawn(function, *args)
-
-    def resize(self, size: int) -> None:
-        """Change the number of slots: grows at once, shrinks as slots are freed."""
-        size = max(size, 1)
-        for _ in range(size - (self.size or 0)):
-            if self._surplus:
-                self._surplus -= 1
-            else:
-                self._semaphore.release()
-        for _ in range((self.size or 0) - size):
-            if not self._semaphore.acquire(blocking=False):
-                self._surplus += 1
-        self.size = size
-        while self._jobs and not self.full():
-            function, args = self._jobs.popleft()
-            self.spawn(function, *args)
 
 
 class Pools:
-    """All green pools of the process by name, made when first asked for and kept over reloads."""
+    """All green pools of the process by name, made when first asked for.
+
+    A reload that changes a pool's size makes a new one: what runs or waits in the old one ends there.
+    """
 
     def __init__(self) -> None:
         self._pools: dict[str, WorkPool] = {}
         self._configuration: Configuration | None = None
 
     def configure(self, configuration: Configuration) -> None:
-        """Take the sizes of a new configuration; existing pools are resized. Backlog needs a restart."""
+        """Take the sizes of a new configuration. A pool's Backlog stays until the restart, as documented."""
         self._configuration = configuration
-        for pool in self._pools.values():
+        for key, pool in self._pools.items():
             view = configuration.threadpool(pool.name)
-            pool.resize(_size(pool.name, view))
-            pool.max_sessions = view[MAX_SESSIONS] if view is not None else 0
+            size = max(_size(pool.name, view), 1)
+            most = view[MAX_SESSIONS] if view is not None else 0
+            if size != pool.slots:
+                self._pools[key] = WorkPool(pool.name, size, pool.backlog, most, pool.sessions)
+            pool.max_sessions = most
 
     def get(self, name: str) -> WorkPool:
         """The pool of that name; names are matched without case."""

@@ -10,6 +10,7 @@ import _socket
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from gsmtp.config.view import View
 from gsmtp.core.address import Endpoint
@@ -58,10 +59,10 @@ def configure(raw: RawSocket, view: View) -> None:
     raw.listen(view[LISTEN_BACKLOG])
 
 
-def close_listening(raw: RawSocket) -> None:
-    """Close a listening socket and remove the file of a Unix one."""
+def close_listening(raw: RawSocket, close: Callable[[], object] | None = None) -> None:
+    """Close a listening socket, by `close` where its owner has a way of its own, and remove a Unix one's file."""
     path = raw.getsockname() if raw.family == _socket.AF_UNIX else ""
-    raw.close()
+    (close or raw.close)()
     if path:
         try:
             os.unlink(path)

@@ -11,6 +11,7 @@ the body writer's buffer), a turn ends after 200 events, and a client that reads
 from __future__ import annotations
 
 import _socket
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ from gsmtp.spool.base import BodyWriter
 
 if TYPE_CHECKING:
     from gsmtp.server.listener import Listener
+
+log = logging.getLogger("gsmtp.smtp")
 
 COMMAND_RECV = 16_384
 BODY_RECV = 131_072
@@ -185,6 +188,10 @@ class Connection:
                 self._listener.loop.run_callback(self._resume)
         except RemoteProtocolError as error:
             session.close_with(error.reply)
+        except Exception:
+            # a bug of ours: without this the level-triggered watcher would call us again for ever
+            log.exception("session %s failed and is closed", self.facts.connection_id)
+            self._close()
         self._flush()
 
     def _resume(self) -> None:
@@ -325,12 +332,8 @@ class Connection:
 
     def _decide_in_green_thread(self, phase: Phase, event: object) -> None:
         decision = self._service.chain.run(phase, self._context, event)
-        if self._is_closed:
-            return
-        if self._answer(phase, decision):
+        if not self._is_closed and self._answer(phase, decision):
             self._resume()
-        else:
-            self._flush()
 
     def _answer(self, phase: Phase, decision: Decision) -> bool:
         if decision.reply is not None:

@@ -46,16 +46,16 @@ class Listener(StreamServer):
         self._at_work = 0
         self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._complained = False
+        self._pause_timer: Any = None
         self.use(stanza)
-        super().__init__(raw, spawn=pool)
-        # the base class puts pool.full here, which knows neither the accept queue nor Max_Sessions
-        self.full = self._is_full
+        super().__init__(raw, spawn=pool)  # type: ignore[call-overload]  # raw: see set_listener
+        self._take_pool()
 
     def use(self, stanza: ListenStanza) -> None:
         """Take the settings of a stanza, the first time and after a reload."""
         view = stanza.view
         self.stanza = stanza
-        self.concurrency = min(view[CONCURRENCY], self.work_pool.size or 1)
+        self.concurrency = min(view[CONCURRENCY], self.work_pool.slots)
         self.accept_queue = view[ACCEPT_QUEUE_BACKLOG] or view[LISTEN_BACKLOG]
         self.max_accept = (
             max(1, view[EVENTS_PER_ITER]) if self._is_threaded(view[EVENTS_PER_ITER]) else (_DEFAULT_MAX_ACCEPT)
@@ -68,7 +68,7 @@ class Listener(StreamServer):
         """Take a changed stanza without closing the socket: sizes are set anew and ``listen`` is called again."""
         self.work_pool = pool
         self.set_spawn(pool)
-        self.full = self._is_full
+        self._take_pool()
         self.use(stanza)
         configure(self.socket, stanza.view)
 
@@ -84,17 +84,22 @@ class Listener(StreamServer):
     def handle(self, *_args: Any) -> None:
         """Never called: `do_handle` establishes connections. The base class wants one to exist."""
 
-    def _is_full(self) -> bool:
+    def _take_pool(self) -> None:
+        """The base class put the pool's `full` on the instance, which knows nothing of the accept queue."""
+        self.__dict__.pop("full", None)
+
+    def full(self) -> bool:
+        """Whether accepted connections have filled the accept queue: then the kernel's takes over."""
         return self.work_pool.is_crowded(self.accept_queue) or len(self._waiting) >= self.accept_queue
 
-    def do_read(self) -> tuple[RawSocket, Any] | None:
+    def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]
         """Accept one connection, or None when there is none or it must wait in the kernel."""
         pool = self.work_pool
-        if pool.max_sessions and pool.sessions >= pool.max_sessions:
+        if pool.max_sessions and pool.sessions.now >= pool.max_sessions:
             self.stop_accepting()  # session_ended() goes on
             return None
         try:
-            descriptor, address = self.socket._accept()
+            descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return None
         except ConnectionAbortedError:
@@ -120,25 +125,29 @@ class Listener(StreamServer):
                 hint="raise server_max_file_descriptors or set service_sessions",
             )
         self.stop_accepting()
-        self._timer = self.loop.timer(_PAUSE_S)
-        self._timer.start(self._start_accepting_if_started)
+        self._pause_timer = self.loop.timer(_PAUSE_S)
+        self._pause_timer.start(self._accept_again)
 
-    def do_handle(self, raw: RawSocket, address: Any) -> None:  # type: ignore[override]
+    def _accept_again(self) -> None:
+        if self.started:
+            self.start_accepting()
+
+    def do_handle(self, raw: RawSocket, address: Any) -> None:
         """Make a Connection; it waits on the loop by itself from then on."""
         Connection.establish(self, raw, address)
 
     def session_began(self) -> None:
         """A session of this socket counts from now."""
         self.sessions += 1
-        self.work_pool.sessions += 1
+        self.work_pool.sessions.now += 1
 
     def session_ended(self) -> None:
         """A session of this socket is over."""
         self.sessions -= 1
         pool = self.work_pool
-        pool.sessions -= 1
+        pool.sessions.now -= 1
         if pool.max_sessions:
-            self._start_accepting_if_started()
+            self._accept_again()
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Run a turn in a green thread of the pool, within this socket's share of it. Never blocks."""
@@ -159,9 +168,5 @@ class Listener(StreamServer):
 
     def close_socket(self) -> None:
         """Stop accepting and close the socket; running sessions are left alone. `stop()` would kill them."""
-        raw = self.__dict__.get("socket")
-        self._stop_event.set()
-        self.stop_accepting()
-        if raw is not None:
-            close_listening(raw)
-        self.close()
+        if not self.closed:
+            close_listening(self.socket, self.close)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from gsmtp.core.reply import RELAYING_DENIED
 from gsmtp.config.view import View
+from gsmtp.core.reply import RELAYING_DENIED
 from gsmtp.policy.chain import hook
 from gsmtp.policy.context import Context
 from gsmtp.policy.decision import Decision, Phase
