@@ -15,7 +15,7 @@ from tests.support.ports import free_port
 from tests.support.source import ROOT
 from tests.support.waiting import wait_until
 
-READY = "ready"
+READY = " ready listening="
 
 
 class Server:
