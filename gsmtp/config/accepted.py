@@ -1,0 +1,285 @@
+"""Names that Momentum documents and gsmtp doesn't serve: taken without an error, named once at load with the reason.
+
+A row is (scopes, reason, names), names as ``name=default`` separated by semicolons. A name that comes to be served is
+declared beside its effect and taken out here; a test compares both with the documented vocabulary.
+Source: reference/options.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gsmtp.config.common import BINDING_LATER, CONSOLE_LATER, TLS_LATER
+from gsmtp.config.option import GLOBAL, INBOUND, MESSAGE, OUTBOUND
+
+AUTH_LATER = "AUTH is not served yet: no mechanism is offered"
+_ADAPTIVE = "adaptive delivery is not served"
+_BOUNCES = "bounces are not generated yet: `gsmtp queue list` shows what has failed"
+_BOUNCES_IN = "bounces that come in are not evaluated"
+_CLUSTER = "clusters are not served"
+_CONTEXT = "contexts are not kept in the spool yet"
+_DELAY = "notices of delay are not sent yet"
+_FIXED_DNS = "look-ups follow the system's resolver"
+_HTTP = "mail is handed on by ESMTP, SMTP and LMTP only"
+_INTERNAL = "it tunes a part of Momentum that gsmtp doesn't have"
+_LISTENER = "this listener is not served: its sockets are not opened"
+_LOGS = "collecting logs of a cluster is not served"
+_LOOPS = "event loops for delivery and maintenance are not served"
+_MEMORY = "memory is not watched yet; what a session can hold is bounded"
+_MX = "mail is handed on by Maildir, Gateway and Routes only: MX records are not looked up yet"
+_QUEUE = "it tunes Momentum's queue; gsmtp's has no such part"
+_SIGN = "messages are not signed"
+_SNMP = "SNMP is not served"
+_THROTTLE_OUT = "outbound throttles are not served yet"
+_TLS_OUT = "TLS is not served yet: mail is handed on in clear text"
+_TRACKING = "messages are never changed for tracking"
+
+_OTHERS = ("ecstream_listener", "http_listener", "xmpp_listener")
+_UNSERVED_LISTENERS = ("control_listener", "eccluster_listener", *_OTHERS)
+_TLS_BOTH = ("binding", "binding_group", "domain", "ecstream_listener", "global", "http_listener", *INBOUND)
+
+_ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    # Inbound.
+    (INBOUND, TLS_LATER, "starttls_injection_policy=reject"),
+    ((*INBOUND, *_OTHERS), TLS_LATER, "tls_allow_renegotiation=true; tls_verify_mode"),
+    (("ecstream_listener", *INBOUND), TLS_LATER, "tls_verified_peer_can_relay=false"),
+    (("ecstream_listener", "http_listener"), TLS_LATER, "use_ssl=false"),
+    (("global", *_OTHERS, *INBOUND), TLS_LATER, "tls_client_ca"),
+    ((*_TLS_BOTH, "xmpp_listener"), TLS_LATER, "tls_certificate; tls_ciphers; tls_key"),
+    (_TLS_BOTH, TLS_LATER, "tls_protocols"),
+    (GLOBAL, TLS_LATER, "tls_dhparams_file; tls_enable_dhe_ciphers=true; tls_engine=openssl"),
+    (GLOBAL, TLS_LATER, "crypto_engine; crypto_lock_method=EC_SSL_DEFAULTLOCK; ssl_lock_method=mutex"),
+    (
+        ("http_listener", "listen", "pathway", "peer"),
+        "it concerns the HTTP listener only",
+        "tls_verified_peer_is_authorized=false",
+    ),
+    (("control_listener", "http_listener", *INBOUND), AUTH_LATER, "always_allow=false; always_deny=false"),
+    (("control_listener", "http_listener", "xmpp_listener", *INBOUND), AUTH_LATER, "authdigestmd5parameters"),
+    (("control_listener", *INBOUND), AUTH_LATER, "authcrammd5parameters; authloginparameters"),
+    (("http_listener", "xmpp_listener", *INBOUND), AUTH_LATER, "authplainparameters"),
+    (("control_listener", "esmtp_listener", "listen"), CONSOLE_LATER, "authorizationparameters"),
+    (("control_listener", "listen", "peer"), CONSOLE_LATER, "enable_authorization"),
+    (("control_listener", "http_listener"), CONSOLE_LATER, "enable_authentication"),
+    (("control_listener",), CONSOLE_LATER, "timeout=60"),
+    (GLOBAL, CONSOLE_LATER, "control_client_timeout=60; local_changes_only=false"),
+    (("role",), CONSOLE_LATER, "allow"),
+    (MESSAGE, "messages are not throttled yet", "inbound_throttle_messages"),
+    (MESSAGE, _BOUNCES, "generate_bounces_for_multi_recipient_policy_rejections=true"),
+    (("domain", *MESSAGE), "alias expansion is not served yet: recipients are kept as they came", "alias_schemes"),
+    (
+        INBOUND,
+        _TRACKING,
+        "click_tracking_enabled=false; click_tracking_scheme=http; open_tracking_enabled=false; "
+        "open_tracking_scheme=http; tracking_domain=localhost:8080; tracking_link_expiry=31536000",
+    ),
+    (INBOUND, "messages for mobile devices are not served", "mcmt_reception=passthru"),
+    (("binding", "listen"), _CLUSTER, "duravip_preference; enable_duravip"),
+    (("listen",), _CLUSTER, "duravip_follow"),
+    (
+        ("http_listener", "listen", "pathway", "pathway_group", "peer"),
+        "it concerns the HTTP listener only",
+        "disable_chunked=false; log_requests_to_paniclog=false; max_request_size",
+    ),
+    (
+        ("ecstream_listener", "listen", "pathway", "pathway_group", "peer"),
+        "it concerns the ECStream listener only",
+        "ecstream_idle_time=300; ecstream_max_batch_size=10000",
+    ),
+    # Listeners that are not opened.
+    (
+        (*_UNSERVED_LISTENERS, "msgcserver_listener"),
+        _LISTENER,
+        "accept_queue_backlog=0; enable=true; file_mode=0660",
+    ),
+    (
+        _UNSERVED_LISTENERS,
+        _LISTENER,
+        "concurrency=0; disable_nagle_algorithm=false; events_per_iter=0; listen_backlog=500; pool_name; "
+        "tcp_recv_buffer_size=4096; tcp_send_buffer_size=4096",
+    ),
+    (("ecstream_listener",), _LISTENER, "event_loop; pathway"),
+    (("http_listener", "xmpp_listener"), _LISTENER, "idle_time=300"),
+    # Process and spool.
+    (GLOBAL, "gsmtp has no such license", "license"),
+    (
+        GLOBAL,
+        "a 250 always means that the message is on disk",
+        "_unsafe_spool=false",
+    ),
+    (GLOBAL, "a spool record that can't be read is never removed", "unlink_on_spool_in_failure=true"),
+    (GLOBAL, "no hook is given the whole text yet", "legacy_message_threshold=1048576"),
+    (GLOBAL, _CONTEXT, "keep_message_dicts_in_memory=false"),
+    (OUTBOUND, _CONTEXT, "exclude_vctx_conn; exclude_vctx_mess"),
+    (GLOBAL, _MEMORY, "memory_goal=90; memory_hwm=95"),
+    (GLOBAL, "SMTP traces are not written yet", "trace_smtp_mode=0640"),
+    (
+        GLOBAL,
+        _INTERNAL,
+        "expensive_batch_assessment=false; growbuf_size=16384; initial_hash_buckets=32; malloc2mmap_threshold=4092; "
+        "masterdb_file=/var/log/ecelerity/ecdb; max_timed_events_per_iter=1024; "
+        "mime_parse_large_messages_during_reception=true; pcre_cache_size=100; pcre_cache_ttl=300; "
+        "permastore_interval=300; scheduler; signing_stats=all; siv_throttle_cache_size=100, 1000; "
+        "umem_reap_interval=1800; use_iflist_cache=0; use_mmap=false; use_sendfile=false",
+    ),
+    (GLOBAL, _LOOPS, "delivery_pool; maintainer_pool"),
+    (("cluster", "global"), "the kernel tunes the buffers of outgoing connections", "tcp_buffer_size=32768"),
+    # Handing on.
+    (
+        ("binding", "binding_group", "domain"),
+        "outgoing transactions are not limited by it",
+        "max_recipients_per_connection=0",
+    ),
+    (OUTBOUND, _BOUNCES, "bounces_inline_original=headers; generate_bounces=true; mailerdaemon; mdn_failures_notify"),
+    (("domain", "global"), _BOUNCES_IN, "bounce_behavior=pass; bounce_pattern"),
+    (GLOBAL, _BOUNCES_IN, "bounce_suppress_list"),
+    (GLOBAL, _BOUNCES, "async_bounce_rendering=true; soft_bounce_drain_rate=100"),
+    (
+        OUTBOUND,
+        _DELAY,
+        "delay_dsn_max_retry_interval=43200; delay_dsn_retry_interval=3600; generate_delay_dsn=false",
+    ),
+    (OUTBOUND, _TLS_OUT, "tls=no; tls_ca; tls_ifavailable_fallback=true; tls_verify=no"),
+    (OUTBOUND, "XCLIENT is not spoken to the next host", "xclient=no"),
+    (
+        OUTBOUND,
+        "bodies are handed on as they came, with BODY= where the next host offers it",
+        "send_8bitmime=no; transform_8bitmime_content=ifneeded",
+    ),
+    (OUTBOUND, _THROTTLE_OUT, "outbound_throttle_connections; outbound_throttle_messages"),
+    (
+        OUTBOUND,
+        "only Max_Outbound_Connections and its server-wide sister limit connections",
+        "scope_max_outbound_connections",
+    ),
+    (OUTBOUND, _SIGN, "domainkeys; opendkim_sign=true"),
+    (OUTBOUND, "replies are logged as they came", "response_transcode_pattern; response_transcode_replace"),
+    (OUTBOUND, "feedback loops are not served", "enable_fbl_header_insertion"),
+    (OUTBOUND, "an expired message fails when its next attempt is due", "never_attempt_expired_messages=false"),
+    (OUTBOUND, "a transaction is handed on with all recipients that go the same way", "max_recipients_per_batch=100"),
+    (
+        OUTBOUND,
+        _QUEUE,
+        "connect_timeout_to_delay=900; connection_allocation_aggressiveness=normal; drop_body_after_trans_fail=3; "
+        "fully_resolve_before_smtp=true; max_resident_active_queue=250",
+    ),
+    (
+        GLOBAL,
+        _QUEUE,
+        "address_metrics_cleanse_interval=3600; address_metrics_lifetime=1800; clear_mail_queue_maintainers=true; "
+        "delayed_queue_scan_interval=15; disk_queue_drain_rate=100; inline_transfail_processing=1; "
+        "mail_queue_check_vm_interval=60; max_resident_transfails=100; "
+        "migrate_connections_between_sibling_domains=true; reserve_maintenance_interval=15; "
+        "server_reserve_outbound_connections=200; transfail_drain_rate=100",
+    ),
+    (("binding", "binding_group", "global"), _QUEUE, "delayed_binding_domain_fuzz=0; max_resident_messages=32768"),
+    (("binding", "domain", "global"), _QUEUE, "delivery_response_timeout=5000"),
+    (("binding", "binding_group", "global"), BINDING_LATER, "bind_address"),
+    (GLOBAL, BINDING_LATER, "binding_auto_replumb; binding_auto_replumb_interval; default_binding=normal"),
+    (
+        GLOBAL,
+        _MX,
+        "only_use_best_mx_for_relay_domains=true; prohibited_hosts; skip_hosts; use_ipv6=false",
+    ),
+    (("domain", "global"), _MX, "mx_failures_fallback_to_a=3; mx_failures_to_delay=50"),
+    (
+        GLOBAL,
+        _FIXED_DNS,
+        "dns_cache_purge_interval=60; dns_expire_interval=10; dns_fallback_to_tcp=false; max_dns_ttl=4294967295; "
+        "min_dns_ttl=0; resolv_conf",
+    ),
+    (("domain", "global"), _FIXED_DNS, "dns_failures_to_purge=10; host_failure_retry=120"),
+    (
+        OUTBOUND,
+        _HTTP,
+        "apn_expiry=yes; ecstream_port=1825; ecstream_timeout=600; gcm_application_id; gcm_authorization_token_id; "
+        "gcm_delay_while_idle=false; gcm_dry_run=false; gcm_ttl=-1; http_basic_auth; http_host; http_method=POST; "
+        "http_uri; http_version=1.1",
+    ),
+    (("domain",), _HTTP, "xmpp_dialback_secret; xmpp_role"),
+    (
+        OUTBOUND,
+        _ADAPTIVE,
+        "adaptive_adjustment_interval=60; adaptive_alert_email_destination; adaptive_attempt_threshold=2000; "
+        "adaptive_body_timeout; adaptive_default_suspension=4 hours; adaptive_ehlo_timeout; adaptive_enabled=false; "
+        "adaptive_fbl_volume_threshold=20000; adaptive_idle_timeout; adaptive_mailfrom_timeout; "
+        "adaptive_max_deliveries_per_connection; adaptive_max_outbound_connections; adaptive_max_recipients_per_batch; "
+        "adaptive_max_recipients_per_connection; adaptive_max_resident_active_queue; adaptive_max_retries; "
+        "adaptive_max_retry_interval; adaptive_notification_events=NULL; adaptive_notification_interval=3600; "
+        "adaptive_outbound_throttle_messages; adaptive_positive_adjustment_interval=3600; adaptive_rcptto_timeout; "
+        "adaptive_rejection_rate_suspension_percentage=20; adaptive_retry_fuzz=4096; adaptive_retry_interval; "
+        "adaptive_rset_timeout; adaptive_scope=auto; adaptive_sweep_rule_enabled=1",
+    ),
+    (
+        ("adaptive_sweep_rule",),
+        _ADAPTIVE,
+        'codes; high_action="suspend" "4 hours"; high_threshold=10; low_action="throttle" "down"; low_threshold=5',
+    ),
+    # Clusters, logs, SNMP.
+    ((*OUTBOUND, "host"), _CLUSTER, "cluster_scope_max_outbound_connections"),
+    (("binding", "binding_group", "global"), _CLUSTER, "cluster_server_max_outbound_connections"),
+    (("binding", "domain", "global", "host"), _CLUSTER, "cluster_max_outbound_connections=-1"),
+    (
+        ("binding_group", "domain", "global"),
+        _CLUSTER,
+        "cluster_outbound_throttle_connections; cluster_outbound_throttle_messages",
+    ),
+    (
+        ("cluster",),
+        _CLUSTER,
+        "arp_all_hosts=true; cluster_group=ec_cluster; control_group=ec_console; debug_level=error; "
+        "duravip_balance_set_size=1; enabled=true; heartbeat_start_delay=15; heartbeats_per_sec=1; "
+        "if_check_interval=30; "
+        "if_down_limit=4; log_active_interval=1; log_group; log_idle_interval=10; logs; nodeaddr; nodename; "
+        "unconditional_rebind=true; view_balance_interval=10; view_broadcast_interval=0; view_mature_time=5",
+    ),
+    (("logs",), _LOGS, "control_cache; dir_mode; file_mode; logfile; max_idle; max_open"),
+    (("snmp",), _SNMP, "address; community=public; state=1; syscontact; sysdescription; syslocation"),
+    (("snmp_traps",), _SNMP, "state=0; trap_destination; trap_interval=60; watch_variables"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A documented name that has no effect here.
+
+    Args:
+        name: in lower case.
+        scopes: where it may be set.
+        default: Momentum's default as text, or "".
+        reason: why it has no effect.
+    """
+
+    name: str
+    scopes: tuple[str, ...]
+    default: str
+    reason: str
+
+
+def _read_rows() -> Iterator[Accepted]:
+    for scopes, reason, names in _ROWS:
+        for item in names.split(";"):
+            name, _, default = item.strip().partition("=")
+            yield Accepted(name, tuple(sorted(scopes)), default, reason)
+
+
+ACCEPTED: tuple[Accepted, ...] = tuple(sorted(_read_rows(), key=lambda row: (row.name, row.scopes)))
+
+_BY_PLACE: dict[tuple[str, str], Accepted] = {(scope, row.name): row for row in ACCEPTED for scope in row.scopes}
+
+
+def find(scope: str, name: str) -> Accepted | None:
+    """The row of that name (any case) that is valid in that scope (lower case)."""
+    return _BY_PLACE.get((scope, name.lower()))
+
+
+def named(name: str) -> list[Accepted]:
+    """All rows of a name, whatever their scopes."""
+    key = name.lower()
+    return [row for row in ACCEPTED if row.name == key]
+
+
+def in_scope(scope: str) -> list[Accepted]:
+    """The rows valid in a scope, by name."""
+    return [row for row in ACCEPTED if scope in row.scopes]
