@@ -77,8 +77,12 @@ class Client:
         assert self.code(b"EHLO client.example") == 250
         return self
 
-    def transaction(self, body: bytes = b"Subject: x\r\n\r\nhello\r\n", sender: bytes = b"a@example.net",
-                    recipient: bytes = b"b@example.com") -> bytes:
+    def transaction(
+        self,
+        body: bytes = b"Subject: x\r\n\r\nhello\r\n",
+        sender: bytes = b"a@example.net",
+        recipient: bytes = b"b@example.com",
+    ) -> bytes:
         """A whole transaction; the reply to the final dot, or the first refusal."""
         for line in (b"MAIL FROM:<%s>" % sender, b"RCPT TO:<%s>" % recipient, b"DATA"):
             got = self.say(line)
@@ -122,7 +126,7 @@ class Running:
         address = self.listeners[number].address
         if not isinstance(address, tuple):
             return str(address)
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
         return host, address[1]
 
     def client(self, number: int = 0, source: str = "") -> Client:
