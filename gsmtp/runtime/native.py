@@ -196,3 +196,8 @@ def _attempt(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, 
         return function(*args), None
     except BaseException as error:  # noqa: BLE001 - carried to the hub, where the caller raises it
         return None, error
+
+
+def native_lock() -> Any:
+    """A lock of the operating system, unpatched, for use between native threads: ``acquire(blocking, timeout)``."""
+    return _allocate_lock()

@@ -1,0 +1,327 @@
+"""The spool: SQLite written by one native thread in groups, large bodies in files of their own.
+
+This file joins the parts and keeps the contract of `spool.base`; all of its methods run on the hub. The parts:
+`bodies` (large bodies to files), `writer` (the group commit), `keeper` (checkpoints, free space), `store` (SQL),
+`leases`, `recover` (opening). States and crash windows: docs/spool-states.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from gsmtp.core.clock import Clock, SystemClock
+from gsmtp.core.envelope import Envelope
+from gsmtp.core.errors import SpoolError, SpoolUnhealthy
+from gsmtp.core.ids import number as id_number
+from gsmtp.runtime.native import HubMailbox, NativePool, native_lock
+from gsmtp.spool import recover, schema, store
+from gsmtp.spool.base import BodyWriter, Committed, Due, Record, State, StoredBody
+from gsmtp.spool.bodies import Body, BodyFiles
+from gsmtp.spool.codec import encode_envelope, microseconds, seconds
+from gsmtp.spool.health import Counters, Health
+from gsmtp.spool.leases import Leases
+from gsmtp.spool.writer import Entry, GroupWriter
+
+T = TypeVar("T")
+
+READERS = 2  # native threads that read, each with its own connection (SwapIn)
+CLOSE_WITHIN_S = 5.0
+
+
+class SqliteSpool:
+    """A `base.Spool` on disk. Make it with `open_at`.
+
+    Attributes:
+        generation: how often the spool was opened before; grows durably at each opening.
+        recovery: what was put right at opening; for the log.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        generation: int,
+        recovery: recover.Recovery,
+        *,
+        lock: int,
+        files: BodyFiles,
+        filed: set[int],
+        large_threshold: int,
+        reserve_bytes: int,
+        writers: int,
+    ) -> None:
+        path = schema.database_path(base)
+        self.base = base
+        self.generation = generation
+        self.recovery = recovery
+        self._lock = lock
+        self._files = files
+        self._threshold = large_threshold
+        self._mailbox = HubMailbox()
+        self._health = Health(base, reserve_bytes, (path, os.path.join(base, schema.LOCK)))
+        self._pool = NativePool("SwapOut", max(writers, 1), self._mailbox)
+        self._readers = NativePool("SwapIn", READERS, self._mailbox)
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._leases = Leases()
+        self._files_coming = 0  # commits whose body is on its way to its file
+        self._writer = GroupWriter(
+            path,
+            fsync=files.fsync,
+            mailbox=self._mailbox,
+            health=self._health,
+            filed=filed,
+            removed=lambda number: self._pool.submit(files.remove, number),
+        )
+
+    @classmethod
+    def open_at(
+        cls,
+        base: str,
+        *,
+        mode: int = 0o640,
+        fsync: bool = True,
+        large_threshold: int = 131_072,
+        reserve_bytes: int = 16 << 20,
+        writers: int = 5,
+        clock: Clock | None = None,
+    ) -> SqliteSpool:
+        """Open the spool in a directory, made if need be, and repair what a crash left. Blocks: for the start.
+
+        Args:
+            base: the spool's directory (SPOOLBASE).
+            mode: of files in it (Spool_Mode); directories may be entered by those who may read.
+            fsync: whether a commit is on the disk before `done` is called (Force_Fsync). False: after a power cut the
+                last seconds of mail may be gone; after a mere crash of the process they are not.
+            large_threshold: bodies above go to a file (Large_Message_Threshold), in bytes.
+            reserve_bytes: free space under which no mail is taken.
+            writers: native threads that write large bodies.
+            clock: tells the wall time that repairs are noted with.
+
+        Raises:
+            SpoolUnhealthy: it can't be used: in use by another process, damaged, made by a newer gsmtp, no permission.
+        """
+        files = BodyFiles(base, mode=mode, fsync=fsync)
+        recover.make_directories(base, files)
+        lock = recover.take_lock(base, mode)
+        try:
+            connection, generation = recover.open_database(base)
+            try:
+                report, filed = recover.repair(connection, files, (clock or SystemClock()).wall())
+                return cls(
+                    base,
+                    generation,
+                    report,
+                    lock=lock,
+                    files=files,
+                    filed=filed,
+                    large_threshold=large_threshold,
+                    reserve_bytes=reserve_bytes,
+                    writers=writers,
+                )
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            os.close(lock)
+            raise SpoolUnhealthy(f"can't use the spool at {base}: {error}") from error
+        except SpoolError:
+            os.close(lock)
+            raise
+
+    @property
+    def counters(self) -> Counters:
+        """What the writer did since opening."""
+        return self._health.counters
+
+    # Acceptance.
+
+    def unhealthy_reason(self) -> SpoolError | None:
+        """Why no mail can be kept now, or None. No I/O: it is asked on every MAIL."""
+        return self._health.reason()
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a message of the declared size (SIZE=) can be kept. No I/O."""
+        return self._health.has_room(size_bytes)
+
+    def open(self) -> Body:
+        """A writer for one body. No I/O."""
+        return Body(self._files, self._threshold, self._pool, self._mailbox, self._health)
+
+    def commit(self, envelope: Envelope, body: BodyWriter, done: Committed) -> None:
+        """Make the message durable with the next group; `done` runs on the hub with None or the reason it failed.
+
+        All recipients begin as QUEUED and due at once. The envelope is read now and not kept. After an error nothing
+        of the message is left. `done` never runs inside this call.
+
+        Raises:
+            ValueError: the id is not one, there is no recipient, or the body was committed or aborted.
+        """
+        if not isinstance(body, Body) or body.is_over:
+            raise ValueError("not an open body of this spool")
+        if not envelope.recipients:
+            raise ValueError(f"message {envelope.message_id} has no recipient")
+        number = id_number(envelope.message_id)
+        if self._health.closed:
+            body.abort()
+            self._mailbox.post(done, SpoolUnhealthy("the spool is closed"))
+            return
+        received_us = microseconds(envelope.received_wall)
+        text = encode_envelope(envelope)
+        name, size_bytes = envelope.message_id, body.size_bytes
+        if not body.is_file:
+            row = store.accept_row(number, name, size_bytes, received_us, text, body.take())
+            self._writer.put(Entry([row], done, size_bytes))
+            return
+        row = store.accept_row(number, name, size_bytes, received_us, text, None)
+        self._files_coming += 1
+        body.finish(number, partial(self._body_finished, number, row, done))
+
+    def _body_finished(self, number: int, row: store.Row, done: Committed, problem: SpoolError | None) -> None:
+        def committed(problem: SpoolError | None) -> None:
+            if problem is not None:
+                self._pool.submit(self._files.remove, number)
+            done(problem)
+
+        self._files_coming -= 1
+        if problem is not None:
+            self._mailbox.post(done, problem)
+        else:
+            self._writer.put(Entry([row], committed, filed=number))
+
+    # Delivery.
+
+    def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:
+        """Up to `limit` QUEUED recipients with due_wall <= now, earliest first, not of `skip_domains`. Blocks.
+
+        Recipients that were handed out stay handed out (leased) in this process until `record` or `release`.
+        Raises SpoolError when the database can't be read.
+        """
+        ended = self._leases.begin_look()
+        try:
+            most = limit + len(self._leases)  # those that are out are the earliest due, and still queued
+            found = self._read(store.due, microseconds(now_wall), most, tuple(skip_domains))
+            result: list[Due] = []
+            for message_id, index, address, domain, attempts, due_us in found:
+                if len(result) == limit:
+                    break
+                if self._leases.is_free((message_id, index), ended):
+                    self._leases.take((message_id, index))
+                    result.append(Due(message_id, index, address, domain, attempts, seconds(due_us)))
+            return result
+        finally:
+            self._leases.end_look(ended)
+
+    def next_due_wall(self) -> float | None:
+        """When the earliest QUEUED recipient that is not leased becomes due, or None. Blocks."""
+        ended = self._leases.begin_look()
+        try:
+            for message_id, index, due_us in self._read(store.next_due, 1 + len(self._leases)):
+                if self._leases.is_free((message_id, index), ended):
+                    return seconds(due_us)
+            return None
+        finally:
+            self._leases.end_look(ended)
+
+    def release(self, message_id: str, index: int) -> None:
+        """Give a lease back without a record."""
+        self._leases.end((message_id, index))
+
+    def envelope(self, message_id: str) -> Envelope | None:
+        """The envelope, or None when the message is gone. Blocks. Raises SpoolError when it can't be read."""
+        return self._read(store.envelope, id_number(message_id))
+
+    def body(self, message_id: str) -> StoredBody:
+        """The body. Blocks. Raises SpoolError when it can't be read."""
+        number = id_number(message_id)
+        found = self._read(store.body, number)
+        if found is None:
+            raise SpoolUnhealthy(f"message {message_id} is not in the spool")
+        size_bytes, data = found
+        if data is not None:
+            return StoredBody(size_bytes, data, "")
+        path = self._files.path(number)
+        self._readers.call(_check_file, message_id, path, size_bytes)
+        return StoredBody(size_bytes, None, path)
+
+    def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
+        """Write outcomes with the next group; a message whose recipients are all DELIVERED is removed with its body.
+
+        The leases end when the outcomes are durable. While the disk is full or broken they are kept and tried again;
+        `done` waits for that.
+        """
+        parts = [records[start : start + store.MOST_ROWS] for start in range(0, len(records), store.MOST_ROWS)]
+        for part in parts or [records]:
+            self._record(part, done if not parts or part is parts[-1] else None)
+
+    def _record(self, records: Sequence[Record], done: Committed | None) -> None:
+        keys = [(record.message_id, record.index) for record in records]
+
+        def recorded(problem: SpoolError | None) -> None:
+            for key in keys:
+                self._leases.end(key)
+            if done is not None:
+                done(problem)
+
+        if self._health.closed or not records:
+            self._mailbox.post(recorded, SpoolUnhealthy("the spool is closed") if records else None)
+            return
+        rows = [store.record_row(id_number(record.message_id), record) for record in records]
+        delivered = tuple(row[1] for row, record in zip(rows, records, strict=True) if record.state == State.DELIVERED)
+        self._writer.put(Entry(rows, recorded, is_outcome=True, finished=delivered))
+
+    # Reading, in native threads.
+
+    def _read(self, function: Callable[..., T], *args: Any) -> T:
+        result: T = self._readers.call(self._read_blocking, function, args)
+        return result
+
+    def _read_blocking(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = self._idle_readers.pop()
+        except IndexError:  # a list of its own per thread would need thread-locals, which monkey patching makes green
+            pass
+        try:
+            if connection is None:
+                connection = schema.connect(schema.database_path(self.base))
+                connection.execute("PRAGMA query_only=ON")
+            result = function(connection, *args)
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise SpoolUnhealthy(f"the spool's database can't be read: {error}") from error
+        self._idle_readers.append(connection)
+        return result
+
+    def close(self) -> None:
+        """Write what waits and stop. Blocks, at most a few seconds."""
+        if self._health.closed:
+            return
+        self._health.closed = True
+        self._readers.call(self._close_blocking)
+        self._readers.close()
+        self._pool.close()
+        self._mailbox.close()
+        os.close(self._lock)
+
+    def _close_blocking(self) -> None:
+        give_up = time.monotonic() + CLOSE_WITHIN_S
+        pause = native_lock()
+        pause.acquire()
+        while self._files_coming and time.monotonic() < give_up:
+            pause.acquire(True, 0.01)  # time.sleep would be green here
+        self._writer.close(max(give_up - time.monotonic(), 1.0))
+        while self._idle_readers:
+            self._idle_readers.pop().close()
+
+
+def _check_file(message_id: str, path: str, size_bytes: int) -> None:
+    try:
+        found = os.stat(path).st_size
+    except OSError as error:
+        raise SpoolUnhealthy(f"message {message_id}: its body can't be read: {error}") from error
+    if found != size_bytes:
+        raise SpoolUnhealthy(f"message {message_id}: its body file has {found} of {size_bytes} bytes")
