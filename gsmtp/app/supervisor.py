@@ -205,7 +205,7 @@ class Supervisor:
         cut = sum(connection.is_working for connection in service.connections)
         for connection in list(service.connections):
             connection.dismiss(SHUTTING_DOWN)
-        self._delivery.stop(max(0.2, deadline - time.monotonic()))
+        self._delivery.drain(max(0.2, deadline - time.monotonic()))
         for connection in list(service.connections):
             connection.abandon()
         self._spool.close()

@@ -1,0 +1,81 @@
+"""The wheel: who is due expires once, who was busy meanwhile does not."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+
+from gsmtp.runtime.deadline import DeadlineWheel
+
+
+class Waiter:
+    """Expires `idle_s` after it was touched."""
+
+    def __init__(self, idle_s: float) -> None:
+        self.idle_s = idle_s
+        self.touched = time.monotonic()
+        self.ends: list[float] = []
+
+    def due_mono(self) -> float:
+        return self.touched + self.idle_s
+
+    def expired(self) -> None:
+        self.ends.append(time.monotonic())
+
+
+def _until(condition: object) -> None:
+    assert callable(condition)
+    with gevent.Timeout(10, AssertionError("not within 10 s")):
+        while not condition():
+            gevent.sleep(0.01)
+
+
+def test_a_waiter_expires_once_and_never_early() -> None:
+    wheel = DeadlineWheel(0.02)
+    waiters = [Waiter(0.05 * number) for number in range(5)]
+    for waiter in waiters:
+        wheel.add(waiter)
+    _until(lambda: all(waiter.ends for waiter in waiters))
+    gevent.sleep(0.1)
+    assert [len(waiter.ends) for waiter in waiters] == [1] * 5
+    assert all(waiter.ends[0] >= waiter.due_mono() for waiter in waiters)
+    wheel.close()
+
+
+def test_a_touched_waiter_moves_and_a_discarded_one_is_forgotten() -> None:
+    wheel = DeadlineWheel(0.02)
+    busy, gone, idle = Waiter(0.1), Waiter(0.05), Waiter(0.3)
+    for waiter in (busy, gone, idle):
+        wheel.add(waiter)
+    wheel.discard(gone)
+    wheel.discard(gone)
+
+    def touch() -> bool:
+        busy.touched = time.monotonic()
+        return bool(idle.ends)
+
+    _until(touch)
+    assert busy.ends == []
+    assert gone.ends == []
+    _until(lambda: busy.ends)
+    wheel.close()
+
+
+def test_a_waiter_may_discard_another_while_expiring() -> None:
+    wheel = DeadlineWheel(0.02)
+
+    class Killer(Waiter):
+        def expired(self) -> None:
+            super().expired()
+            for other in pair:
+                wheel.discard(other)
+
+    pair = [Killer(0.03), Killer(0.03)]
+    for waiter in pair:
+        waiter.touched = 0
+        wheel.add(waiter)
+    _until(lambda: any(waiter.ends for waiter in pair))
+    gevent.sleep(0.06)
+    assert sum(len(waiter.ends) for waiter in pair) == 1
+    wheel.close()
