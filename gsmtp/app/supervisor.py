@@ -113,9 +113,24 @@ class Supervisor:
             clock=clock,
             accepted=self._delivery.notify,
         )
+        self._tell_recovery()
         self._delivery.start()
         self._listeners.start(self._service)
         self._say_ready()
+
+    def _tell_recovery(self) -> None:
+        """Say what opening the spool put right after a crash."""
+        found = self._spool.recovery
+        if found.unfinished_removed or found.orphans_removed:
+            self._events.event(
+                "info",
+                "spool",
+                "recovered",
+                unfinished_removed=found.unfinished_removed,
+                orphans_removed=found.orphans_removed,
+            )
+        for message_id, reason in found.failed:
+            self._events.event("error", "spool", "message lost its body", id=message_id, reason=reason)
 
     def _say_ready(self) -> None:
         addresses = self._listeners.addresses()
