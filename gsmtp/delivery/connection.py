@@ -1,0 +1,254 @@
+"""Drives the client machine over a socket: sends, reads, keeps the time limits, streams bodies.
+
+Each reply has its own time limit, by what it answers; each piece of a body has `Body_Timeout`. A limit is a point in
+time, so a hop that dribbles bytes doesn't win time. A large body is read by native threads, piece by piece: a delivery
+holds about three pieces (128 KiB each) in memory, whatever the message's size.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gsmtp.config.view import View
+from gsmtp.core.envelope import Envelope, Recipient
+from gsmtp.core.errors import DeliveryError, SpoolError
+from gsmtp.delivery.client import CONNECTION_CLOSED, Client, Mode, Step
+from gsmtp.delivery.hops import Hop
+from gsmtp.delivery.options import (
+    BODY_TIMEOUT,
+    CONNECT_TIMEOUT,
+    EHLO_TIMEOUT,
+    MAILFROM_TIMEOUT,
+    RCPTTO_TIMEOUT,
+    RSET_TIMEOUT,
+)
+from gsmtp.delivery.transport import Connect, HopSocket, Native, Outcome
+from gsmtp.spool.base import StoredBody
+
+TIMED_OUT = "450 4.4.1 [internal] Connection Timed Out"
+NO_VALID_HOSTS = "451 4.4.1 [internal] No valid hosts (unable to make any connections)"
+NO_ADDRESS = "454 4.4.4 [internal] no MX or A for domain"
+
+_RECV_BYTES = 16_384
+_LAST_WORDS_S = 5.0
+"""How long to look for a refusal after a hop stopped taking the body."""
+
+
+class HopUnreachable(Exception):
+    """The hop couldn't be connected to or didn't greet well: the next one may be tried.
+
+    Args:
+        text: an ``[internal]`` text that begins with a code.
+        detail: what happened, with the hop's name.
+    """
+
+    def __init__(self, text: str, detail: str) -> None:
+        super().__init__(f"{text}: {detail}")
+        self.text = text
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits in seconds, from the options of the same names."""
+
+    connect_s: float
+    hello_s: float
+    mail_s: float
+    rcpt_s: float
+    body_s: float
+    rset_s: float
+
+    @classmethod
+    def of(cls, view: View) -> Limits:
+        """The limits of a domain."""
+        return cls(
+            view[CONNECT_TIMEOUT],
+            view[EHLO_TIMEOUT],
+            view[MAILFROM_TIMEOUT],
+            view[RCPTTO_TIMEOUT],
+            view[BODY_TIMEOUT],
+            view[RSET_TIMEOUT],
+        )
+
+    def for_step(self, step: Step) -> float:
+        """Seconds that the reply may take."""
+        match step:
+            case Step.GREETING:
+                return self.connect_s
+            case Step.HELLO:
+                return self.hello_s
+            case Step.MAIL:
+                return self.mail_s
+            case Step.RCPT:
+                return self.rcpt_s
+            case Step.RSET:
+                return self.rset_s
+            case _:
+                return self.body_s
+
+
+class Connection:
+    """A connection to a next hop on which transactions are made one after the other.
+
+    Args:
+        sock: connected.
+        client: a new machine.
+        hop: the other end.
+    """
+
+    def __init__(self, sock: HopSocket, client: Client, hop: Hop) -> None:
+        self.client = client
+        self.hop = hop
+        self._sock: HopSocket | None = sock
+
+    @classmethod
+    def open(cls, hop: Hop, mode: Mode, hello_name: str, limits: Limits, connect: Connect) -> Connection:
+        """Connect and greet. Raises HopUnreachable."""
+        started = time.monotonic()
+        try:
+            sock = connect(hop.host, hop.port, limits.connect_s)
+        except socket.gaierror as error:
+            raise HopUnreachable(NO_ADDRESS, f"{hop.host}: {error.strerror or error}") from error
+        except TimeoutError as error:
+            raise HopUnreachable(TIMED_OUT, f"{hop} after {limits.connect_s:g} s") from error
+        except OSError as error:
+            raise HopUnreachable(NO_VALID_HOSTS, f"{hop} {error.strerror or error}") from error
+        connection = cls(sock, Client(mode, hello_name, str(hop)), hop)
+        try:
+            connection._greet(limits, started)
+        except BaseException:
+            connection.abandon()
+            raise
+        return connection
+
+    def _greet(self, limits: Limits, started: float) -> None:
+        client = self.client
+        end = started + limits.connect_s
+        replies = 0
+        while not client.is_ready and not client.is_closed:
+            self._send(client.data_to_send(), limits.hello_s)
+            self._receive(end)
+            if client.replies != replies:
+                replies = client.replies
+                end = time.monotonic() + limits.hello_s
+        if client.is_closed:
+            refusal = client.refusal or CONNECTION_CLOSED
+            if refusal.startswith(TIMED_OUT):
+                raise HopUnreachable(TIMED_OUT, f"{self.hop} while waiting for the greeting")
+            raise HopUnreachable(NO_VALID_HOSTS, f"{self.hop} said {refusal}")
+
+    def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], body: StoredBody, limits: Limits, native: Native
+    ) -> list[Outcome]:
+        """Make one transaction: one Outcome a recipient. Raises DeliveryError when the body can't be read."""
+        client = self.client
+        client.begin(envelope, recipients, body.size_bytes)
+        replies = client.replies
+        end = time.monotonic() + limits.for_step(client.step)
+        try:
+            while not client.transaction_done:
+                if client.wants_body:
+                    self._send_body(body, limits, native)
+                    end = time.monotonic() + limits.body_s
+                else:
+                    self._send(client.data_to_send(), limits.for_step(client.step))
+                if not client.transaction_done:
+                    self._receive(end)
+                if client.replies != replies:
+                    replies = client.replies
+                    end = time.monotonic() + limits.for_step(client.step)
+        finally:
+            if not client.transaction_done or client.is_closed:
+                self.abandon()
+        return client.outcomes()
+
+    def _send_body(self, body: StoredBody, limits: Limits, native: Native) -> None:
+        client = self.client
+        waiting = client.data_to_send()
+        try:
+            for piece in _pieces(body, native):
+                if waiting:
+                    self._send(waiting, limits.body_s)
+                if client.is_closed:
+                    return
+                waiting = client.body(piece)
+        except (SpoolError, OSError) as error:
+            # Without its final dot the hop throws the piece of a message away.
+            self.abandon()
+            raise DeliveryError(f"451 4.3.0 [internal] the message can't be read: {error}") from error
+        if not client.is_closed:
+            client.end_body()
+            self._send(waiting + client.data_to_send(), limits.body_s)
+
+    def _send(self, data: bytes, limit_s: float) -> None:
+        """Send; a failure closes the machine, with the hop's last words if it left any."""
+        if not data or self._sock is None:
+            return
+        try:
+            self._sock.settimeout(limit_s)
+            self._sock.sendall(data)
+        except TimeoutError:
+            self.client.fail(f"{TIMED_OUT} (sending)")
+        except OSError:
+            end = time.monotonic() + _LAST_WORDS_S
+            while not self.client.is_closed:
+                self._receive(end)
+
+    def _receive(self, end_mono: float) -> None:
+        """Read once, until `end_mono` at the latest; a failure closes the machine."""
+        client = self.client
+        if self._sock is None or client.is_closed:
+            return
+        try:
+            self._sock.settimeout(max(end_mono - time.monotonic(), 0.001))
+            client.receive(self._sock.recv(_RECV_BYTES))
+        except TimeoutError:
+            client.fail(f"{TIMED_OUT} (waiting for the reply to {client.step.value})")
+        except OSError as error:
+            client.fail(f"{CONNECTION_CLOSED} ({error.strerror or error})")
+
+    def is_alive(self) -> bool:
+        """Whether an idle connection seems usable: nothing came, and it wasn't closed. Doesn't wait."""
+        if self._sock is None or not self.client.is_ready:
+            return False
+        try:
+            self._sock.settimeout(0)
+            self.client.receive(self._sock.recv(_RECV_BYTES))
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            self.client.fail(f"{CONNECTION_CLOSED} ({error.strerror or error})")
+        return not self.client.is_closed
+
+    def close(self) -> None:
+        """Say QUIT, if that doesn't block, and close."""
+        self.client.quit()
+        farewell = self.client.data_to_send()
+        if farewell and self._sock is not None:
+            try:
+                self._sock.settimeout(0)
+                self._sock.sendall(farewell)
+            except OSError:
+                pass  # the hop is gone: nothing to say goodbye to
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close without a word."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self.client.fail(CONNECTION_CLOSED)
+            sock.close()
+
+
+def _pieces(body: StoredBody, native: Native) -> Iterator[bytes]:
+    """The body in pieces; a file is read in native threads."""
+    pieces = body.pieces()
+    if body.data is not None:
+        yield from pieces
+        return
+    while piece := native.call(next, pieces, b""):
+        yield piece

@@ -1,0 +1,134 @@
+"""What is remembered of next hops between messages: idle connections, and which hops can't be reached just now.
+
+Both are bounded by what the scheduler lets run at a time. No I/O but closing; no timers: the worker calls
+`close_idle` now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gsmtp.delivery.hops import Hop
+
+_FIRST_BACKOFF_S = 1.0
+_LONGEST_BACKOFF_S = 60.0
+_MANY_HOPS = 10_000
+
+
+class Closable(Protocol):
+    """A connection as the pool sees it."""
+
+    def is_alive(self) -> bool:
+        """Whether the next hop still seems to be there; doesn't wait."""
+
+    def close(self) -> None:
+        """Say goodbye and close; doesn't wait."""
+
+
+@dataclass(slots=True)
+class _Idle:
+    connection: Closable
+    until_mono: float
+
+
+class ConnectionPool:
+    """Idle connections by key (protocol, host, port, our name); the one used last is taken first.
+
+    Args:
+        mono: a monotonic clock in seconds.
+    """
+
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self._mono = mono
+        self._idle: dict[object, list[_Idle]] = {}
+
+    def take(self, key: object) -> Closable | None:
+        """An idle connection that is still alive, or None."""
+        idle = self._idle.get(key)
+        while idle:
+            entry = idle.pop()
+            if not idle:
+                del self._idle[key]
+            if entry.until_mono > self._mono() and entry.connection.is_alive():
+                return entry.connection
+            entry.connection.close()
+        return None
+
+    def give(self, key: object, connection: Closable, idle_timeout_s: float) -> None:
+        """Keep a connection for so many seconds; 0 closes it at once."""
+        if idle_timeout_s <= 0:
+            connection.close()
+            return
+        self._idle.setdefault(key, []).append(_Idle(connection, self._mono() + idle_timeout_s))
+
+    def close_idle(self) -> None:
+        """Close the connections whose time is over."""
+        now = self._mono()
+        for key in list(self._idle):
+            keep = []
+            for entry in self._idle[key]:
+                if entry.until_mono > now:
+                    keep.append(entry)
+                else:
+                    entry.connection.close()
+            if keep:
+                self._idle[key] = keep
+            else:
+                del self._idle[key]
+
+    def close_all(self) -> None:
+        """Close every idle connection."""
+        idle, self._idle = self._idle, {}
+        for entries in idle.values():
+            for entry in entries:
+                entry.connection.close()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._idle.values()))
+
+
+@dataclass(slots=True)
+class _Trouble:
+    until_mono: float
+    backoff_s: float
+    reason: str
+
+
+class HopHealth:
+    """Backs off from hops that can't be reached: for 1 s, then 2, 4 … at most 60 s, until one connection succeeds.
+
+    Args:
+        mono: a monotonic clock in seconds.
+    """
+
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self._mono = mono
+        self._trouble: dict[Hop, _Trouble] = {}
+
+    def reason(self, hop: Hop) -> str:
+        """Why the hop isn't to be tried now, or ""."""
+        trouble = self._trouble.get(hop)
+        return trouble.reason if trouble is not None and trouble.until_mono > self._mono() else ""
+
+    def failed(self, hop: Hop, reason: str) -> None:
+        """A connection to the hop failed. Failures of tries that ran side by side count once."""
+        now = self._mono()
+        trouble = self._trouble.get(hop)
+        if trouble is None:
+            if len(self._trouble) >= _MANY_HOPS:
+                self._trouble = {known: one for known, one in self._trouble.items() if one.until_mono > now}
+            self._trouble[hop] = _Trouble(now + _FIRST_BACKOFF_S, _FIRST_BACKOFF_S, reason)
+        elif trouble.until_mono <= now:
+            trouble.backoff_s = min(trouble.backoff_s * 2, _LONGEST_BACKOFF_S)
+            trouble.until_mono = now + trouble.backoff_s
+            trouble.reason = reason
+
+    def worked(self, hop: Hop) -> None:
+        """A connection to the hop succeeded."""
+        self._trouble.pop(hop, None)
+
+    def down(self) -> list[Hop]:
+        """The hops that are backed off from now."""
+        return [hop for hop in self._trouble if self.reason(hop)]

@@ -1,0 +1,454 @@
+"""What is delivered when: a bounded window of due recipients in memory, everything else stays in the spool.
+
+Leases come from `Spool.due` alone; `notify` says only that a look is worth while and keeps the envelope at hand. So
+nothing is tried twice at a time, and a message that was in flight when the process ended is due again at the next
+start.
+
+Recipients of one message with one destination make a Batch; batches of one destination wait in its Lane. A lane has at
+most `Max_Outbound_Connections` batches at work and a quarter of the window waiting; beyond that its domains are left
+out of the look-ups until it has drained, so that a slow or dead destination can't keep others from their mail.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Group
+
+from gsmtp.core.clock import Clock, SystemClock
+from gsmtp.core.envelope import Envelope
+from gsmtp.core.errors import DeliveryError, SpoolError
+from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
+from gsmtp.delivery.pool import ConnectionPool, HopHealth
+from gsmtp.delivery.router import Domains, Route, Router
+from gsmtp.delivery.transport import Connect, Native, Tools
+from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
+from gsmtp.smtp.options import HOSTNAME
+from gsmtp.spool.base import Due, Record, Spool, State
+
+WINDOW = 2_000
+"""Recipients in memory at the most."""
+MAX_BATCH = 100
+"""Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
+_MOST_SKIPPED = 500
+_MOST_A_LOOK = 500
+_LONGEST_WAIT_S = 60.0
+_PUT_OFF_S = 60.0
+_SWEEP_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The batches of one destination.
+
+    Args:
+        key: the route's key.
+        limit: batches at work at the most.
+        waiting: batches that wait.
+        recipients: recipients in `waiting`.
+        active: batches at work.
+        is_offered: whether it stands in the queue's line of lanes that may start a batch.
+    """
+
+    key: str
+    limit: int
+    waiting: deque[Batch] = field(default_factory=deque)
+    recipients: int = 0
+    active: int = 0
+    is_offered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStats:
+    """Counts since the start, and what is going on.
+
+    Args:
+        active: recipients at work.
+        waiting: recipients in memory that wait for their turn.
+        delayed: recipients that were deferred and not yet tried with another result; an estimate.
+        delivered: recipients handed on.
+        failed: recipients failed for good.
+        deferrals: transient failures.
+        connections_idle: open connections that wait for mail.
+        hops_down: next hops that are backed off from.
+    """
+
+    active: int
+    waiting: int
+    delayed: int
+    delivered: int
+    failed: int
+    deferrals: int
+    connections_idle: int
+    hops_down: int
+
+
+class EnvelopeCache:
+    """Envelopes of messages that were just accepted, bounded by their recipients; the oldest go first."""
+
+    def __init__(self, most_recipients: int) -> None:
+        self._most = most_recipients
+        self._count = 0
+        self._envelopes: OrderedDict[str, Envelope] = OrderedDict()
+
+    def put(self, envelope: Envelope) -> None:
+        """Keep an envelope, if it isn't too large."""
+        if len(envelope.recipients) > self._most or envelope.message_id in self._envelopes:
+            return
+        self._envelopes[envelope.message_id] = envelope
+        self._count += len(envelope.recipients)
+        while self._count > self._most:
+            _, oldest = self._envelopes.popitem(last=False)
+            self._count -= len(oldest.recipients)
+
+    def get(self, message_id: str) -> Envelope | None:
+        """The envelope, if it is still here."""
+        return self._envelopes.get(message_id)
+
+    def drop(self, message_id: str) -> None:
+        """Forget it: its message was tried."""
+        envelope = self._envelopes.pop(message_id, None)
+        if envelope is not None:
+            self._count -= len(envelope.recipients)
+
+
+class Delivery:
+    """Hands the spool's mail on.
+
+    Args:
+        spool: where mail is kept.
+        configuration: routes and options.
+        native_pool: for file work.
+        clock: for due times.
+        log: tells of each attempt; by default the logger ``gsmtp.delivery``.
+        connect: makes sockets; by default gevent's.
+        window: recipients in memory at the most.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        configuration: Domains,
+        native_pool: Native,
+        clock: Clock | None = None,
+        log: DeliveryLog | None = None,
+        *,
+        connect: Connect = green_connect,
+        window: int = WINDOW,
+    ) -> None:
+        self._spool = spool
+        self._clock = clock or SystemClock()
+        self._log = log or LoggingLog()
+        self._window = window
+        hostname = configuration.view[HOSTNAME] or socket.gethostname()
+        mono = self._clock.mono
+        self._tools = Tools(native_pool, connect, ConnectionPool(mono), HopHealth(mono), hostname)
+        self._worker = Worker(spool, self._tools, self._clock, self._log)
+        self._envelopes = EnvelopeCache(4 * window)
+        self._lanes: dict[str, Lane] = {}
+        self._offered: deque[Lane] = deque()
+        self._skipped: dict[str, Lane | None] = {}
+        self._work = Group()
+        self._looker: gevent.Greenlet[[], None] | None = None
+        self._sweeper: gevent.Greenlet[[], None] | None = None
+        self._wake = Event()
+        self._settled = Event()
+        self._unwritten: list[Sequence[Record]] = []
+        self._held = 0
+        self._active_batches = 0
+        self._active = 0
+        self._delivered = 0
+        self._failed = 0
+        self._deferrals = 0
+        self._delayed = 0
+        self._is_stopping = False
+        self._configure(configuration)
+
+    def _configure(self, configuration: Domains) -> None:
+        self._router = Router(configuration)
+        self._most_active = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
+
+    # What the application calls.
+
+    def start(self) -> None:
+        """Begin to deliver; mail left from before is due at once. Call on the hub's thread."""
+        self._looker = gevent.spawn(self._look_loop)
+        self._sweeper = gevent.spawn(self._sweep_loop)
+
+    def notify(self, envelope: Envelope) -> None:
+        """A message was committed. Doesn't block; may be called on the hub."""
+        self._envelopes.put(envelope)
+        self._wake.set()
+
+    def poke(self) -> None:
+        """Look into the spool now, e.g. after an operator changed due times. Doesn't block."""
+        self._wake.set()
+
+    def reconfigure(self, configuration: Domains) -> None:
+        """Use a new configuration for what isn't at work yet. Doesn't block."""
+        self._configure(configuration)
+        for lane in list(self._lanes.values()):
+            self._give_back(lane)
+        self._skipped.clear()
+        self._wake.set()
+
+    def stats(self) -> DeliveryStats:
+        """What was done and what is going on."""
+        return DeliveryStats(
+            active=self._active,
+            waiting=sum(lane.recipients for lane in self._lanes.values()),
+            delayed=max(self._delayed, 0),
+            delivered=self._delivered,
+            failed=self._failed,
+            deferrals=self._deferrals,
+            connections_idle=len(self._tools.connections),
+            hops_down=len(self._tools.health.down()),
+        )
+
+    def drain(self, timeout_s: float) -> bool:
+        """Start nothing more, let what is at work end within the time, then cut it off. Blocks.
+
+        Returns whether everything at work ended by itself and was recorded. What was cut off is due again at the
+        next start.
+        """
+        end = time.monotonic() + timeout_s
+        self._is_stopping = True
+        for lane in list(self._lanes.values()):
+            self._give_back(lane)
+        self._wake.set()
+        if self._held:
+            self._settled.clear()
+            self._settled.wait(max(end - time.monotonic(), 0))
+        ended = not self._held
+        self._work.kill(block=True, timeout=1.0)
+        if self._sweeper is not None and self._looker is not None:
+            self._sweeper.kill(block=True, timeout=1.0)
+            self._looker.join(timeout=1.0)
+            self._looker.kill(block=True, timeout=1.0)
+        self._tools.connections.close_all()
+        return ended
+
+    def stop(self) -> None:
+        """Stop at once; see `drain`."""
+        self.drain(0.0)
+
+    # Looking into the spool.
+
+    def _look_loop(self) -> None:
+        while not self._is_stopping:
+            self._wake.clear()
+            try:
+                # No time limit: an answer that nobody waits for would keep its recipients leased for ever.
+                pause_s = self._look()
+            except SpoolError as error:
+                self._log.problem(f"the queue can't be read: {error}")
+                pause_s = 5.0
+            except Exception as error:  # noqa: BLE001 - the loop must outlive any bug below
+                self._log.problem("looking for due mail broke", error)
+                pause_s = 5.0
+            if pause_s > 0:
+                self._wake.wait(pause_s)
+            else:
+                gevent.sleep(0)
+
+    def _look(self) -> float:
+        """Fetch what is due and start what may start; returns the seconds until the next look."""
+        room = self._window - self._held
+        if room < min(self._window // 4, _MOST_A_LOOK) and self._held:
+            return _LONGEST_WAIT_S  # woken when a quarter of the window is free
+        limit = min(room, _MOST_A_LOOK)
+        now = self._clock.wall()
+        found = self._spool.due(now, limit, tuple(self._skipped))
+        self._held += len(found)
+        if self._is_stopping:
+            self._release(found)
+            return 0.0
+        self._admit(found)
+        self._start()
+        if len(found) >= limit or self._wake.is_set():
+            return 0.0
+        next_wall = self._spool.next_due_wall()
+        if next_wall is None:
+            return _LONGEST_WAIT_S
+        wait_s = next_wall - self._clock.wall()
+        if wait_s <= 0:
+            return 1.0 if self._skipped else 0.05
+        return min(wait_s, 1.0 if self._skipped else _LONGEST_WAIT_S)
+
+    def _admit(self, found: Sequence[Due]) -> None:
+        open_batches: dict[tuple[str, str, int], Batch] = {}
+        for due in found:
+            options = self._router.options(due.domain)
+            if options[SUSPEND_DELIVERY]:
+                self._hold(due, None, "delivery to the domain is suspended")
+                continue
+            route: Route | None = None
+            failure = ""
+            try:
+                route = self._router.route(due.domain)
+                options = route.domain_view
+            except DeliveryError as error:
+                failure = str(error)
+            key = route.key if route else "none"
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = Lane(key, 1)
+            lane.limit = options[MAX_OUTBOUND_CONNECTIONS]
+            if lane.recipients >= self._window // 4:
+                self._hold(due, lane, "many messages wait for the destination")
+                continue
+            # Domains that share a hop may differ in their retries: a batch has one set of options.
+            place = (due.message_id, key, id(options))
+            batch = open_batches.get(place)
+            if batch is None or len(batch.dues) >= MAX_BATCH:
+                batch = open_batches[place] = Batch(due.message_id, route, RetryPolicy.of(options), failure)
+                lane.waiting.append(batch)
+            batch.dues.append(due)
+            lane.recipients += 1
+            self._offer(lane)
+
+    def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
+        """Leave a recipient in the spool for now: skip its domain, or put it off when many domains are skipped."""
+        if due.domain in self._skipped or len(self._skipped) < _MOST_SKIPPED:
+            self._skipped[due.domain] = lane
+            self._release((due,))
+            return
+        now = self._clock.wall()
+        reply = f"451 4.3.2 [internal] {why}"
+        self._write(
+            (Record(due.message_id, due.index, State.QUEUED, now + _PUT_OFF_S, due.attempts, reply, "queue", now),)
+        )
+
+    def _release(self, dues: Sequence[Due]) -> None:
+        for due in dues:
+            self._spool.release(due.message_id, due.index)
+        self._let_go(len(dues))
+
+    def _let_go(self, count: int) -> None:
+        """So many recipients are no longer held."""
+        self._held -= count
+        if not self._held:
+            self._settled.set()
+        if self._window - self._held >= min(self._window // 4, _MOST_A_LOOK):
+            self._wake.set()
+
+    def _give_back(self, lane: Lane) -> None:
+        """Return a lane's waiting batches to the spool."""
+        while lane.waiting:
+            batch = lane.waiting.popleft()
+            lane.recipients -= len(batch.dues)
+            self._release(batch.dues)
+        if not lane.active:
+            self._lanes.pop(lane.key, None)
+
+    # Working.
+
+    def _offer(self, lane: Lane) -> None:
+        if lane.waiting and lane.active < lane.limit and not lane.is_offered:
+            lane.is_offered = True
+            self._offered.append(lane)
+
+    def _start(self) -> None:
+        """Start batches, one lane after the other, as far as the limits allow."""
+        while self._offered and self._active_batches < self._most_active and not self._is_stopping:
+            lane = self._offered.popleft()
+            lane.is_offered = False
+            if not lane.waiting or lane.active >= lane.limit:
+                continue
+            batch = lane.waiting.popleft()
+            lane.recipients -= len(batch.dues)
+            lane.active += 1
+            self._active_batches += 1
+            self._active += len(batch.dues)
+            self._work.spawn(self._run, lane, batch)
+            self._offer(lane)
+
+    def _run(self, lane: Lane, batch: Batch) -> None:
+        """One green thread's life: a batch."""
+        try:
+            records = self._worker.attempt(batch, self._envelopes.get(batch.message_id))
+        except gevent.GreenletExit:
+            self._release(batch.dues)  # cut off at the end of the process: due again at the next start
+        except Exception as error:  # noqa: BLE001 - the queue must outlive any bug below
+            self._log.problem(f"the attempt for {batch.message_id} broke", error)
+            self._put_off(batch)
+        else:
+            if records:
+                self._write(records)
+            else:
+                self._release(batch.dues)
+        finally:
+            self._ended(lane, batch)
+
+    def _put_off(self, batch: Batch) -> None:
+        now = self._clock.wall()
+        reply = "451 4.3.0 [internal] the attempt broke, see the log"
+        again = now + batch.policy.retry_interval_s
+        self._write(
+            [
+                Record(d.message_id, d.index, State.QUEUED, again, d.attempts + 1, reply, "queue", now)
+                for d in batch.dues
+            ]
+        )
+
+    def _ended(self, lane: Lane, batch: Batch) -> None:
+        self._envelopes.drop(batch.message_id)
+        lane.active -= 1
+        self._active_batches -= 1
+        self._active -= len(batch.dues)
+        if lane.recipients <= self._window // 8:
+            self._unskip(lane)
+        if not lane.waiting and not lane.active:
+            self._lanes.pop(lane.key, None)
+        self._offer(lane)
+        self._start()
+
+    def _unskip(self, lane: Lane) -> None:
+        domains = [domain for domain, of_lane in self._skipped.items() if of_lane is lane]
+        for domain in domains:
+            del self._skipped[domain]
+        if domains:
+            self._wake.set()
+
+    # Recording.
+
+    def _write(self, records: Sequence[Record]) -> None:
+        """Have records written; the recipients stay held until they are on disk."""
+        self._spool.record(records, lambda error: self._written(records, error))
+
+    def _written(self, records: Sequence[Record], error: SpoolError | None) -> None:
+        """On the hub: the records are durable, or weren't written and are kept for the next sweep."""
+        if error is not None:
+            # Giving them back would deliver again what was delivered.
+            self._unwritten.append(records)
+            self._log.problem(f"outcomes of {records[0].message_id} can't be written, trying again: {error}")
+            return
+        for record in records:
+            self._count(record)
+        self._let_go(len(records))
+
+    def _count(self, record: Record) -> None:
+        if record.state == State.QUEUED:
+            self._deferrals += 1
+            self._delayed += record.attempts == 1
+            return
+        self._delayed -= record.attempts > 1
+        if record.state == State.DELIVERED:
+            self._delivered += 1
+        else:
+            self._failed += 1
+
+    def _sweep_loop(self) -> None:
+        while not self._is_stopping:
+            gevent.sleep(_SWEEP_S)
+            self._tools.connections.close_idle()
+            unwritten, self._unwritten = self._unwritten, []
+            for records in unwritten:
+                self._write(records)

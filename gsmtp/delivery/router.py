@@ -1,0 +1,127 @@
+"""Where mail for a domain goes: Maildir stanzas first, then `Routes`, then `Gateway`.
+
+No route is a temporary failure that names what is missing, so that mail waits for the operator and is not lost; MX
+records are not looked up yet. Options are those of the recipient's domain, then those of the gateway's name
+(reference/policy-and-context.md section 5.1 and its decision on Gateway).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gsmtp.config.view import View
+from gsmtp.core.errors import DeliveryError
+from gsmtp.delivery.hops import Hop, parse_gateway, parse_routes
+from gsmtp.delivery.options import (
+    ALL_DOMAINS,
+    DELIVERY_METHOD,
+    DOMAINS,
+    ENABLED,
+    GATEWAY,
+    LMTP_PORT,
+    REMOTE_SMTP_PORT,
+    ROUTES,
+)
+
+_CACHED_DOMAINS = 10_000
+
+
+class Domains(Protocol):
+    """What routing asks of a configuration (`config.scopes.Configuration`)."""
+
+    @property
+    def view(self) -> View:
+        """The global options."""
+
+    def domain_view(self, domain: str) -> View:
+        """The options for mail to a domain."""
+
+    def stanzas(self, kind: str) -> Sequence[View]:
+        """A view for each stanza of a kind, in file order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How mail for a domain is handed on.
+
+    Args:
+        transport: the transport's registered name.
+        hops: next hops by preference, () for a transport that has none.
+        view: the options for the transport.
+        domain_view: the options of the recipient's domain: retries, limits.
+        key: names the destination, e.g. ``lmtp 10.0.0.20:24``; equal for domains that share their next hops.
+    """
+
+    transport: str
+    hops: tuple[Hop, ...]
+    view: View
+    domain_view: View
+    key: str
+
+
+class Router:
+    """Finds routes; remembers them by domain.
+
+    Args:
+        configuration: of one generation; a reload makes a new Router.
+    """
+
+    def __init__(self, configuration: Domains) -> None:
+        self._configuration = configuration
+        self._maildirs = [view for view in configuration.stanzas("maildir") if view[ENABLED]]
+        self._routes: dict[str, Route | str] = {}
+
+    def options(self, domain: str) -> View:
+        """The options for mail to a domain, whether it has a route or not."""
+        return self._configuration.domain_view(domain)
+
+    def route(self, domain: str) -> Route:
+        """The route for a domain ("" for an unqualified postmaster).
+
+        Raises DeliveryError (temporary) when there is none or when what is configured isn't served.
+        """
+        found = self._routes.get(domain)
+        if found is None:
+            if len(self._routes) >= _CACHED_DOMAINS:
+                self._routes.clear()
+            found = self._routes[domain] = self._find(domain)
+        if isinstance(found, str):
+            raise DeliveryError(found)
+        return found
+
+    def _find(self, domain: str) -> Route | str:
+        domain_view = self._configuration.domain_view(domain)
+        for maildir in self._maildirs:
+            if maildir[ALL_DOMAINS] or maildir[DOMAINS].matches(domain):
+                name = maildir.chain[0].spelled or ""
+                return Route("maildir", (), maildir, domain_view, f"maildir {name}".strip())
+        try:
+            return self._onward(domain, domain_view)
+        except ValueError as error:
+            return f"451 4.3.5 [internal] {error}"
+
+    def _onward(self, domain: str, domain_view: View) -> Route | str:
+        routes = domain_view[ROUTES]
+        gateway = domain_view[GATEWAY]
+        if not routes and not gateway:
+            return (
+                f'451 4.4.4 [internal] no route for "{domain}": no maildir stanza has it in domains, and neither '
+                f'Domain "{domain}" nor the global scope sets gateway or routes (MX records are not looked up yet)'
+            )
+        view = domain_view
+        if not routes:
+            view = self._with_routing_domain(domain_view, parse_gateway(gateway, 25).host)
+        method = view[DELIVERY_METHOD]
+        port = view[LMTP_PORT] if method == "LMTP" else view[REMOTE_SMTP_PORT]
+        hops = parse_routes(routes, port) if routes else (parse_gateway(gateway, port),)
+        transport = "lmtp" if method == "LMTP" else "smtp"
+        key = f"{method.lower()} {','.join(map(str, hops))}"
+        return Route(transport, hops, view, view, key)
+
+    def _with_routing_domain(self, domain_view: View, gateway_host: str) -> View:
+        """The domain's own scopes, then those of ``Domain "gateway"``, then the global scope."""
+        gateway_chain = self._configuration.domain_view(gateway_host).chain
+        chain = (*(scope for scope in domain_view.chain if scope not in gateway_chain), *gateway_chain)
+        return domain_view if chain == domain_view.chain else View(chain, generation=domain_view.generation)

@@ -1,0 +1,17 @@
+"""Hands mail on by LMTP (RFC 2033): as ESMTP, with LHLO and one reply a recipient after the body."""
+
+from __future__ import annotations
+
+from gsmtp.config.view import View
+from gsmtp.delivery.client import Mode
+from gsmtp.delivery.transport import transport
+from gsmtp.delivery.transports.smtp import SmtpTransport
+
+
+@transport("lmtp")
+class LmtpTransport(SmtpTransport):
+    """LMTP over TCP."""
+
+    def mode(self, view: View) -> Mode:
+        """LMTP, always."""
+        return Mode.LMTP

@@ -1,0 +1,201 @@
+r"""Stores mail in Maildirs: ``Basedir/[domain/]user/{tmp,new,cur}``.
+
+A message is written to ``tmp/``, synced, renamed into ``new/``, and ``new/`` is synced; all of it in a native thread.
+Its file name comes from message id and recipient, so that a message that is stored again after a crash replaces the
+first copy as long as nobody moved that to ``cur/``.
+
+The local part is the mailbox, in lower case as Postfix's virtual(8) looks mailboxes up; quotes are taken off first.
+What could leave the directory (``/``, NUL, a leading dot) is refused. A file is the message as accepted, CR LF line
+ends and all, with a Return-Path line in front (RFC 5321 section 4.4).
+
+Source: reference/policy-and-context.md section 4 (maildir).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gsmtp.config.view import View
+from gsmtp.core.envelope import Envelope, Recipient
+from gsmtp.core.errors import DeliveryError, SpoolError
+from gsmtp.delivery.hops import Hop
+from gsmtp.delivery.options import BASEDIR, CREATE_USERS, DIRMODE, DOMAIN_IN_PATH, FILEMODE
+from gsmtp.delivery.transport import Outcome, Tools, transport
+from gsmtp.spool.base import StoredBody
+
+STORED = "250 2.0.0 stored"
+NO_SUCH_USER = "550 5.1.1 [internal] no such mailbox"
+BAD_NAME = "550 5.1.1 [internal] this local part can't be a mailbox"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a native thread needs to store one copy."""
+
+    basedir: str
+    folders: tuple[str, ...]
+    name: str
+    head: bytes
+    create: bool
+    dirmode: int
+    filemode: int
+
+
+@transport("maildir")
+class MaildirTransport:
+    """Stores in the Maildirs of one stanza.
+
+    Args:
+        tools: of the process.
+    """
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        body: StoredBody,
+        recipients: Sequence[Recipient],
+        view: View,
+        hops: Sequence[Hop] = (),
+    ) -> list[Outcome]:
+        """See `Transport.deliver`; `view` is the stanza's, `hops` is not used."""
+        if not view[BASEDIR]:
+            raise DeliveryError("451 4.3.5 [internal] the maildir stanza has no basedir")
+        hop = f"maildir {view.chain[0].spelled or ''}".strip()
+        places = {id(recipient): index for index, recipient in enumerate(envelope.recipients)}
+        return [
+            self._deliver_one(envelope, body, recipient, places[id(recipient)], view, hop) for recipient in recipients
+        ]
+
+    def _deliver_one(
+        self, envelope: Envelope, body: StoredBody, recipient: Recipient, index: int, view: View, hop: str
+    ) -> Outcome:
+        folders = mailbox_folders(recipient.address, recipient.domain, view[DOMAIN_IN_PATH])
+        if folders is None:
+            return _outcome(BAD_NAME, hop)
+        job = _Job(
+            basedir=view[BASEDIR],
+            folders=folders,
+            name=file_name(envelope, index, self._tools.hostname),
+            head=f"Return-Path: <{envelope.reverse_path}>\r\n".encode("utf-8", "surrogateescape"),
+            create=view[CREATE_USERS],
+            dirmode=view[DIRMODE],
+            filemode=view[FILEMODE],
+        )
+        return _outcome(self._tools.native.call(_store, job, body), hop)
+
+
+def mailbox_folders(address: str, domain: str, domain_in_path: bool) -> tuple[str, ...] | None:
+    """The folders from Basedir down to a recipient's Maildir, or None for a local part that can't be one.
+
+    >>> mailbox_folders("Ann.Lee@example.org", "example.org", True)
+    ('example.org', 'ann.lee')
+    """
+    local = address.rpartition("@")[0] if domain else address
+    user = _unquote(local).lower()
+    if not _is_folder(user):
+        return None
+    if domain_in_path and domain:
+        return (domain, user) if _is_folder(domain) else None
+    return (user,)
+
+
+def file_name(envelope: Envelope, index: int, hostname: str) -> str:
+    """The name of a recipient's copy: the same each time, different for each message and recipient."""
+    unique = f"{envelope.message_id.replace('/', '-')}_{index}"
+    host = hostname.replace("/", "\\057").replace(":", "\\072") or "localhost"
+    return f"{int(envelope.received_wall)}.{unique}.{host}"
+
+
+def _unquote(local: str) -> str:
+    if not (len(local) >= 2 and local.startswith('"') and local.endswith('"')):
+        return local
+    plain: list[str] = []
+    characters = iter(local[1:-1])
+    for character in characters:
+        plain.append(next(characters, "") if character == "\\" else character)
+    return "".join(plain)
+
+
+def _is_folder(name: str) -> bool:
+    if not name or name.startswith(".") or "/" in name:
+        return False
+    if any(character < " " or character == "\x7f" for character in name):
+        return False
+    return len(name.encode("utf-8", "surrogateescape")) <= 255
+
+
+def _outcome(reply: str, hop: str) -> Outcome:
+    return Outcome(int(reply[:3]), reply, hop)
+
+
+def _store(job: _Job, body: StoredBody) -> str:
+    """Store one copy and return the reply. Runs in a native thread."""
+    try:
+        maildir = os.path.join(job.basedir, *job.folders)
+        if not os.path.isdir(maildir):
+            if not job.create:
+                return NO_SUCH_USER
+            _make_folders(job.basedir, job.folders, job.dirmode)
+        for folder in ("tmp", "new", "cur"):
+            _make_folder(os.path.join(maildir, folder), job.dirmode)
+        _write(job, body, os.path.join(maildir, "tmp", job.name), os.path.join(maildir, "new", job.name))
+    except SpoolError as error:
+        return f"451 4.3.0 [internal] the message can't be read: {error}"
+    except OSError as error:
+        what = f"{error.strerror or error}: {error.filename}" if error.filename else f"{error.strerror or error}"
+        return f"452 4.2.2 [internal] {what}" if error.errno in _FULL else f"451 4.3.0 [internal] {what}"
+    return STORED
+
+
+def _write(job: _Job, body: StoredBody, temporary: str, final: str) -> None:
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, job.filemode)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, job.filemode)
+            file.write(job.head)
+            for piece in body.pieces():
+                file.write(piece)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, final)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass  # nothing was made, or the disk is gone with it
+        raise
+    _sync_folder(os.path.dirname(final))
+
+
+def _make_folders(basedir: str, folders: Sequence[str], mode: int) -> None:
+    if not os.path.isdir(basedir):
+        os.makedirs(basedir, mode, exist_ok=True)
+    path = basedir
+    for folder in folders:
+        path = os.path.join(path, folder)
+        _make_folder(path, mode)
+
+
+def _make_folder(path: str, mode: int) -> None:
+    """Make a folder with exactly these permission bits, whatever the umask; sync its parent."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    os.chmod(path, mode)
+    _sync_folder(os.path.dirname(path))
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

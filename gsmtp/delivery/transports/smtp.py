@@ -1,0 +1,97 @@
+"""Hands mail on by ESMTP or SMTP: connects to the first hop that is there, or takes a connection that is open.
+
+A hop that can't be reached, or doesn't greet well, makes way for the next; once a hop took part in the transaction its
+answers count. A connection that was kept open and turns out dead before the hop answered anything is replaced at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from gsmtp.config.view import View
+from gsmtp.core.envelope import Envelope, Recipient
+from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.client import Mode
+from gsmtp.delivery.connection import NO_VALID_HOSTS, Connection, HopUnreachable, Limits
+from gsmtp.delivery.hops import Hop, spread
+from gsmtp.delivery.options import DELIVERY_METHOD, EHLO_HOSTNAME, IDLE_TIMEOUT, MAX_DELIVERIES_PER_CONNECTION
+from gsmtp.delivery.transport import NoHopReachable, Outcome, Tools, transport
+from gsmtp.smtp.options import HOSTNAME
+from gsmtp.spool.base import StoredBody
+
+
+@transport("smtp")
+class SmtpTransport:
+    """ESMTP and SMTP, as `Delivery_Method` says.
+
+    Args:
+        tools: of the process.
+    """
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._chooser = random.Random()  # noqa: S311 - spreads load, guards nothing
+
+    def mode(self, view: View) -> Mode:
+        """How to speak."""
+        return Mode.SMTP if view[DELIVERY_METHOD] == "SMTP" else Mode.ESMTP
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        body: StoredBody,
+        recipients: Sequence[Recipient],
+        view: View,
+        hops: Sequence[Hop] = (),
+    ) -> list[Outcome]:
+        """See `Transport.deliver`. Raises NoHopReachable when no hop could be connected to."""
+        limits = Limits.of(view)
+        mode, hello_name = self.mode(view), self._hello_name(view)
+        troubles: list[HopUnreachable] = []
+        for hop in self._in_order(hops):
+            down = self._tools.health.reason(hop)
+            if down and not RetryPolicy.of(view).tries_once:
+                troubles.append(HopUnreachable(down, f"{hop} was not reached just now"))
+                continue
+            key = (mode, hop.host, hop.port, hello_name)
+            connection = self._tools.connections.take(key)
+            if isinstance(connection, Connection):
+                outcomes = connection.deliver(envelope, recipients, body, limits, self._tools.native)
+                if connection.client.has_answer or not connection.client.is_closed:
+                    self._keep(key, connection, view)
+                    return outcomes
+            try:
+                connection = Connection.open(hop, mode, hello_name, limits, self._tools.connect)
+            except HopUnreachable as error:
+                self._tools.health.failed(hop, error.text)
+                troubles.append(error)
+                continue
+            self._tools.health.worked(hop)
+            outcomes = connection.deliver(envelope, recipients, body, limits, self._tools.native)
+            self._keep(key, connection, view)
+            return outcomes
+        raise _unreachable(troubles)
+
+    def _in_order(self, hops: Sequence[Hop]) -> list[Hop]:
+        """By preference; hops that are backed off from come last."""
+        return sorted(spread(hops, self._chooser), key=lambda hop: bool(self._tools.health.reason(hop)))
+
+    def _hello_name(self, view: View) -> str:
+        name = view[EHLO_HOSTNAME]
+        if name in ("__hostname__", "__message__"):
+            return view[HOSTNAME] or self._tools.hostname
+        return name or self._tools.hostname
+
+    def _keep(self, key: object, connection: Connection, view: View) -> None:
+        most = view[MAX_DELIVERIES_PER_CONNECTION]
+        if not connection.client.is_ready or (most and connection.client.transactions >= most):
+            connection.close()
+        else:
+            self._tools.connections.give(key, connection, view[IDLE_TIMEOUT])
+
+
+def _unreachable(troubles: Sequence[HopUnreachable]) -> NoHopReachable:
+    texts = {trouble.text for trouble in troubles}
+    text = texts.pop() if len(texts) == 1 else NO_VALID_HOSTS
+    return NoHopReachable(f"{text}: {'; '.join(trouble.detail for trouble in troubles)}")

@@ -1,0 +1,235 @@
+"""One attempt: a message and some of its recipients, handed to a transport; what came of it as spool records.
+
+Runs in a green thread of the queue. Whatever goes wrong becomes an Outcome: an exception in a transport is logged once
+and counts as a temporary failure. The log's shape is a Protocol, so that the application may write it as it likes.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket as names
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import gevent
+import gevent.socket
+
+from gsmtp.core.clock import Clock
+from gsmtp.core.envelope import Envelope
+from gsmtp.core.errors import DeliveryError, SpoolError
+from gsmtp.delivery.backoff import GiveUp, RetryPolicy, after_failure
+from gsmtp.delivery.router import Route
+from gsmtp.delivery.transport import TRANSPORTS, HopSocket, Outcome, Tools, Transport
+from gsmtp.spool.base import Due, Record, Spool, State
+
+_SPOOL_WAIT_S = 300.0
+BLACKHOLED = "554 5.7.0 [internal] Blackholed"
+
+
+class DeliveryLog(Protocol):
+    """Where deliveries are told."""
+
+    def delivery(self, kind: str, **fields: object) -> None:
+        """One recipient's attempt ended.
+
+        Args:
+            kind: ``"delivered"``, ``"deferred"`` (will be tried again) or ``"failed"`` (for good).
+            fields: message_id, recipient, sender, domain, hop, reply, attempts, age_s (seconds since reception), and
+                for "deferred" due_wall.
+        """
+
+    def problem(self, text: str, error: BaseException | None = None) -> None:
+        """Something is wrong on our side; `error` carries the traceback."""
+
+
+class LoggingLog:
+    """One readable line an attempt to the logger ``gsmtp.delivery``."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("gsmtp.delivery")
+
+    def delivery(self, kind: str, **fields: object) -> None:
+        """See `DeliveryLog.delivery`."""
+        level = logging.INFO if kind == "delivered" else logging.WARNING
+        if self._logger.isEnabledFor(level):
+            what = "%s %s from=<%s> to=<%s> hop=%s attempt=%s age=%.1fs: %s"
+            values = (fields[name] for name in ("message_id", "sender", "recipient", "hop", "attempts", "age_s"))
+            self._logger.log(level, what, kind, *values, fields["reply"])
+
+    def problem(self, text: str, error: BaseException | None = None) -> None:
+        """See `DeliveryLog.problem`."""
+        self._logger.error(text, exc_info=error)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Recipients of one message that share their route.
+
+    Args:
+        message_id: of the message.
+        route: where to, None when there is no route.
+        policy: their domain's retry options.
+        failure: why there is no route.
+        dues: the recipients.
+    """
+
+    message_id: str
+    route: Route | None
+    policy: RetryPolicy
+    failure: str = ""
+    dues: list[Due] = field(default_factory=list)
+
+
+class Worker:
+    """Makes attempts.
+
+    Args:
+        spool: gives envelopes and bodies.
+        tools: for the transports, each of which is made once, when first needed.
+        clock: wall time for records.
+        log: tells of each recipient's attempt.
+    """
+
+    def __init__(self, spool: Spool, tools: Tools, clock: Clock, log: DeliveryLog) -> None:
+        self._spool = spool
+        self._tools = tools
+        self._clock = clock
+        self._log = log
+        self._transports: dict[str, Transport] = {}
+
+    def attempt(self, batch: Batch, envelope: Envelope | None) -> list[Record]:
+        """Try to hand a batch on; blocks the green thread. [] when the message is gone from the spool.
+
+        Args:
+            batch: the recipients.
+            envelope: the message's, None when it is to be read from the spool.
+        """
+        try:
+            envelope = envelope or self._envelope(batch.message_id)
+        except SpoolError as error:
+            self._log.problem(f"the envelope of {batch.message_id} can't be read: {error}")
+            return [_postpone(due, batch.policy, self._clock.wall()) for due in batch.dues]
+        if envelope is None:
+            return []
+        outcomes = self._outcomes(batch, envelope)
+        now = self._clock.wall()
+        records = []
+        for due, outcome in zip(batch.dues, outcomes, strict=True):
+            record = conclude(due, outcome, envelope.received_wall, now, batch.policy)
+            records.append(record)
+            self._tell(record, due, envelope, now)
+        return records
+
+    def _envelope(self, message_id: str) -> Envelope | None:
+        with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
+            return self._spool.envelope(message_id)
+
+    def _outcomes(self, batch: Batch, envelope: Envelope) -> list[Outcome]:
+        """One Outcome for each of the batch's recipients, in order."""
+        hop = batch.route.key if batch.route else "none"
+        outcomes: dict[int, Outcome] = {}
+        wanted: list[int] = []
+        for due in batch.dues:
+            if envelope.recipients[due.index].drop:
+                outcomes[due.index] = Outcome(250, BLACKHOLED, "blackhole")
+            else:
+                wanted.append(due.index)
+        if wanted:
+            for index, outcome in zip(wanted, self._hand_on(batch, envelope, wanted, hop), strict=True):
+                outcomes[index] = outcome
+        return [outcomes[due.index] for due in batch.dues]
+
+    def _hand_on(self, batch: Batch, envelope: Envelope, indexes: list[int], hop: str) -> list[Outcome]:
+        if batch.route is None:
+            return [_shared(batch.failure, hop, temporary=True)] * len(indexes)
+        recipients = [envelope.recipients[index] for index in indexes]
+        try:
+            with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
+                body = self._spool.body(batch.message_id)
+            route = batch.route
+            outcomes = self._transport(route.transport).deliver(envelope, body, recipients, route.view, route.hops)
+            if len(outcomes) != len(recipients):
+                raise ValueError(f"{len(outcomes)} outcomes for {len(recipients)} recipients")
+        except DeliveryError as error:
+            return [_shared(str(error), hop, temporary=error.temporary)] * len(indexes)
+        except SpoolError as error:
+            self._log.problem(f"the body of {batch.message_id} can't be read: {error}")
+            return [_shared(f"451 4.3.0 [internal] the message can't be read: {error}", hop, temporary=True)] * len(
+                indexes
+            )
+        except Exception as error:  # noqa: BLE001 - a transport's bug must not stop the queue
+            self._log.problem(f"delivery of {batch.message_id} by {hop} broke", error)
+            what = f"451 4.3.0 [internal] {type(error).__name__} in the transport, see the log"
+            return [_shared(what, hop, temporary=True)] * len(indexes)
+        return outcomes
+
+    def _transport(self, name: str) -> Transport:
+        found = self._transports.get(name)
+        if found is None:
+            kind = TRANSPORTS.get(name)
+            if kind is None:
+                raise DeliveryError(f"451 4.3.5 [internal] there is no transport {name!r}")
+            found = self._transports[name] = kind(self._tools)
+        return found
+
+    def _tell(self, record: Record, due: Due, envelope: Envelope, now: float) -> None:
+        kind = {State.DELIVERED: "delivered", State.QUEUED: "deferred"}.get(record.state, "failed")
+        fields: dict[str, object] = {
+            "message_id": record.message_id,
+            "sender": envelope.reverse_path,
+            "recipient": due.address,
+            "domain": due.domain,
+            "hop": record.hop,
+            "reply": record.reply,
+            "attempts": record.attempts,
+            "age_s": max(now - envelope.received_wall, 0.0),
+        }
+        if record.state == State.QUEUED:
+            fields["due_wall"] = record.due_wall
+        self._log.delivery(kind, **fields)
+
+
+def conclude(due: Due, outcome: Outcome, received_wall: float, now_wall: float, policy: RetryPolicy) -> Record:
+    """The spool record of one recipient's attempt.
+
+    Args:
+        due: the recipient as the spool handed it out.
+        outcome: what the transport says.
+        received_wall: when the message was accepted.
+        now_wall: when the attempt ended.
+        policy: the domain's retry options.
+    """
+    attempts = due.attempts + 1
+    state, due_wall, reply = State.FAILED, 0.0, outcome.reply
+    if outcome.is_delivered:
+        state = State.DELIVERED
+    elif not outcome.is_permanent:
+        step = after_failure(attempts, received_wall, now_wall, policy)
+        if isinstance(step, GiveUp):
+            reply = f"{step.reply} (last: {outcome.reply})"
+        else:
+            state, due_wall = State.QUEUED, step.due_wall
+    return Record(due.message_id, due.index, state, due_wall, attempts, reply, outcome.hop, now_wall)
+
+
+def _postpone(due: Due, policy: RetryPolicy, now: float) -> Record:
+    """Wait for a spool that can't be read; this is no attempt."""
+    reply = "451 4.3.0 [internal] the envelope can't be read"
+    due_wall = now + policy.retry_interval_s
+    return Record(due.message_id, due.index, State.QUEUED, due_wall, due.attempts, reply, "spool", now)
+
+
+def _shared(text: str, hop: str, *, temporary: bool) -> Outcome:
+    """The Outcome for all recipients of a failed attempt; its code follows `temporary` whatever the text says."""
+    code = int(text[:3]) if text[:3].isdecimal() else 0
+    if temporary != (400 <= code < 500):
+        code = 451 if temporary else 554
+    return Outcome(code, text, hop)
+
+
+def green_connect(host: str, port: int, timeout_s: float) -> HopSocket:
+    """Connect in a green thread; the limit holds for name look-up and all addresses together. Raises OSError."""
+    with gevent.Timeout(timeout_s, TimeoutError("timed out")):
+        sock = gevent.socket.create_connection((host, port))
+    sock.setsockopt(names.IPPROTO_TCP, names.TCP_NODELAY, 1)
+    return sock  # type: ignore[no-any-return,unused-ignore]
