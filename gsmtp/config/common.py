@@ -9,10 +9,8 @@ reference/policy-and-context.md section 4.
 from __future__ import annotations
 
 from gsmtp.config import kinds
-from gsmtp.config.diagnostics import Problems
 from gsmtp.config.option import GLOBAL, INBOUND, SOCKET, Option, declare
 from gsmtp.config.stanza import Name, NameKind, Stanza, declare_stanza
-from gsmtp.config.tree import Scope, Setting
 
 PATHWAY: Option[str] = declare(
     Option(
@@ -40,17 +38,6 @@ ENABLE: Option[bool] = declare(
 TLS_LATER = "TLS is not served yet: STARTTLS is not offered and no socket speaks TLS"
 
 
-def _examine_use_ssl(value: bool, setting: Setting, scope: Scope, problems: Problems) -> None:
-    if value:
-        what = f"{scope} would speak clear text and is not opened" if scope.kind == "listen" else "it has no effect"
-        problems.warning(
-            setting.span,
-            f"Use_SSL is not served yet: {what}",
-            hint="put a TLS proxy in front, or take Use_SSL away to serve clear text",
-            code="not-served",
-        )
-
-
 USE_SSL: Option[bool] = declare(
     Option(
         name="Use_SSL",
@@ -61,7 +48,6 @@ USE_SSL: Option[bool] = declare(
         dynamic="socket",
         source="RFC 8314 section 3.3",
         unserved=TLS_LATER,
-        examine=_examine_use_ssl,
     )
 )
 

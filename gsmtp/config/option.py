@@ -53,7 +53,7 @@ class Option(Generic[T]):
         merges: dictionaries of all scopes on the chain are merged, the narrower scope's keys winning
             (only ``context``; reference/scopes-and-fallback.md section 4).
         unserved: why the option has no effect yet, or "" for one that works. Its values are checked all the same, and
-            a value other than the default is warned about once.
+            the first place that sets it is warned about.
         examine: what the checker is to look at beyond the kind, e.g. that an open relay is warned about.
     """
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gsmtp.config.common import ENABLE, MATCH_CACHE_LIFE, MATCH_CACHE_SIZE, PATHWAY, USE_SSL
@@ -127,23 +127,23 @@ class _Place:
     """What a chain is built from: the stanzas around a connection and the Peers that match it."""
 
     root: Scope
-    listen: Scope
+    listen: Scope | None
+    listener: Scope | None
     listen_peers: tuple[Scope, ...] = ()
     listener_peers: tuple[Scope, ...] = ()
     pathways: tuple[Scope, ...] = ()
     groups: tuple[Scope, ...] = ()
 
-    @property
-    def listener(self) -> tuple[Scope, ...]:
-        parent = self.listen.parent
-        return () if parent is None or parent.parent is None else (parent,)
+
+def _present(scope: Scope | None) -> tuple[Scope, ...]:
+    return () if scope is None else (scope,)
 
 
 CHAIN: tuple[tuple[str, Callable[[_Place], Iterable[Scope]]], ...] = (
     ("Peers of the Listen, longest prefix first", lambda place: place.listen_peers),
-    ("Listen", lambda place: (place.listen,)),
+    ("Listen", lambda place: _present(place.listen)),
     ("Peers of the listener, longest prefix first", lambda place: place.listener_peers),
-    ("listener", lambda place: place.listener),
+    ("listener", lambda place: _present(place.listener)),
     ("Pathway, the one inside a group first", lambda place: place.pathways),
     ("Pathway_Group of the Pathway", lambda place: place.groups),
     ("global", lambda place: (place.root,)),
@@ -208,14 +208,13 @@ class Configuration:
         self._views: dict[tuple[Scope, ...], View] = {}
         self._cache = _ViewCache(self.view[MATCH_CACHE_SIZE], self.view[MATCH_CACHE_LIFE], clock or SystemClock())
         self._domains, self._domain_regexes = _index_domains(tree.root)
-        self._domain_views: dict[str, View] = {}
         self.listens = tuple(self._compile_listens())
 
     def _compile_listens(self) -> Iterator[ListenStanza]:
         for listener in self.tree.root.all("esmtp_listener"):
             listener_peers = PeerTable(listener)
             for scope in listener.all("listen"):
-                view = self._compile_view(_Place(self.tree.root, scope))
+                view = self._compile_view(_Place(self.tree.root, scope, listener))
                 name = scope.spelled or scope.instance or ""
                 yield ListenStanza(
                     name=name,
@@ -234,9 +233,7 @@ class Configuration:
             pathway = View(_chain(place, _LISTENER_STEPS))[PATHWAY]
         pathways = self._pathways.get(pathway, ())
         group = self._groups.get(pathway)
-        place = _Place(
-            place.root, place.listen, place.listen_peers, place.listener_peers, pathways, (group,) if group else ()
-        )
+        place = replace(place, pathways=pathways, groups=_present(group))
         chain = _chain(place)
         view = self._views.get(chain)
         if view is None:
@@ -260,12 +257,24 @@ class Configuration:
                 return view
         address = client_address(client_ip)
         place = _Place(
-            self.tree.root, listen.scope, listen.peers.matching(address), listen.listener_peers.matching(address)
+            self.tree.root,
+            listen.scope,
+            listen.scope.parent,
+            listen.peers.matching(address),
+            listen.listener_peers.matching(address),
         )
         view = self._compile_view(place, pathway)
         if pathway is None:
             self._cache.put(key, view)
         return view
+
+    def listener_view(self, client_ip: str | None = None) -> View:
+        """The options of the ESMTP_Listener itself, for a client or (None) for nobody in particular."""
+        listener = next(self.tree.root.all("esmtp_listener"), None)
+        peers: tuple[Scope, ...] = ()
+        if listener is not None and client_ip is not None:
+            peers = PeerTable(listener).matching(client_address(client_ip))
+        return self._compile_view(_Place(self.tree.root, None, listener, listener_peers=peers))
 
     def domain_view(self, domain: str) -> View:
         """The options for mail to a domain: its exact stanza, matching regex stanzas in file order, then global."""

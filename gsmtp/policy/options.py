@@ -77,16 +77,6 @@ RELAY_HOSTS: Option[tuple[Network, ...]] = declare(
 )
 
 
-def _examine_open_relay(value: bool, setting: Setting, scope: Scope, problems: Problems) -> None:
-    if value and scope.kind in ("esmtp_listener", "listen"):
-        problems.warning(
-            setting.span,
-            f"{setting.spelled} is true for every client of {scope}",
-            hint="put it in a Peer stanza that names the networks that may relay",
-            code="open-relay",
-        )
-
-
 OPEN_RELAY: Option[bool] = declare(
     Option(
         name="Open_Relay",
@@ -95,7 +85,6 @@ OPEN_RELAY: Option[bool] = declare(
         scopes=INBOUND,
         doc="Whether any recipient is taken, without login. Made for Peer stanzas.",
         source="Momentum: open_relay",
-        examine=_examine_open_relay,
     )
 )
 

@@ -1,0 +1,67 @@
+"""The one place that loads what declares and registers itself: options, stanzas, extensions, transports, checks.
+
+Importing such a module has no effect but registration, and none of ours imports gevent, so that `gsmtp check` starts
+fast. A leading underscore keeps a file of a plug-in folder from loading. Other packages add theirs through the
+entry-point group ``gsmtp.plugins``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from importlib import metadata
+
+from gsmtp.core.errors import ConfigError
+
+DECLARING_MODULES = (
+    "gsmtp.config.common",
+    "gsmtp.smtp.options",
+    "gsmtp.runtime.options",
+    "gsmtp.spool.options",
+    "gsmtp.policy.options",
+    "gsmtp.delivery.options",
+    "gsmtp.observe.options",
+    "gsmtp.server.options",
+    "gsmtp.app.options",
+)
+"""Where options and stanzas are declared beside, or on behalf of, the code that reads them."""
+
+PLUGIN_FOLDERS = ("gsmtp.smtp.ext", "gsmtp.policy.checks", "gsmtp.delivery.transports")
+"""Folders of which every file is loaded."""
+
+ENTRY_POINTS = "gsmtp.plugins"
+
+
+def plugin_modules(folder: str) -> list[str]:
+    """The modules of a plug-in folder that load, by name; files with a leading underscore don't."""
+    package = importlib.import_module(folder)
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return [f"{folder}.{name}" for name in sorted(names) if not name.startswith("_")]
+
+
+@functools.cache
+def declare_all() -> None:
+    """Import every module of gsmtp that declares something. Calling it again does nothing."""
+    for name in DECLARING_MODULES:
+        importlib.import_module(name)
+    for folder in PLUGIN_FOLDERS:
+        for name in plugin_modules(folder):
+            importlib.import_module(name)
+
+
+@functools.cache
+def load() -> None:
+    """Import everything that declares, other packages' plug-ins too. Calling it again does nothing.
+
+    Raises:
+        ConfigError: a plug-in of another package can't be loaded, or claims a name that is taken.
+    """
+    declare_all()
+    for entry in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"plug-in {entry.name} ({entry.value}) can't be loaded: {error!r}") from error
