@@ -1,0 +1,94 @@
+"""Words about a text that `grammar` and `recover` share: warnings for spellings that are taken, and explanations.
+
+Only here does the reading of conf text ask the tables of options and stanzas, and only to word a hint better.
+"""
+
+from __future__ import annotations
+
+from gsmtp.config.diagnostics import Problems
+from gsmtp.config.nodes import Document, OptionNode, Text
+from gsmtp.config.option import OPTIONS
+from gsmtp.config.stanza import STANZAS, Name
+
+
+def quote(text: str) -> str:
+    """The text as a ``"…"`` string, for hints and for the conf printer.
+
+    Source: reference/config-language.md section 4.2.
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
+    if "\r" in escaped:
+        escaped = escaped.replace("\r", "\\r").replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def may_lack_equals(document: Document, offset: int) -> bool:
+    """Whether an option that begins at `offset` may stand without "=": it begins a line or a scope.
+
+    Source: reference/config-language.md sections 8 and 15.
+    """
+    before = document.text[document.line_start(offset) : offset].rstrip()
+    return not before or before.endswith(("{", "}", "*/"))
+
+
+def missing_equals(document: Document, option: OptionNode, problems: Problems) -> None:
+    """Warn about ``name value``."""
+    assert isinstance(option.value, Text)
+    problems.warning(
+        document.span(option.start, option.start + len(option.name)),
+        f"option '{option.name}' has no '=' before its value",
+        hint=f"write {option.name} = {show(option.value)}",
+        code="missing-equals",
+    )
+
+
+def show(value: Text) -> str:
+    """A scalar as it was written: with quotes if it had some."""
+    return quote(value.text) if value.quoted else value.text
+
+
+def is_known(name: str) -> bool:
+    """Whether an option or a stanza of that name is declared."""
+    return bool(OPTIONS.named(name)) or STANZAS.get(name) is not None
+
+
+def is_scope_only(name: str) -> bool:
+    """Whether the name is that of a scope and of no option, so that it can't be meant as ``name value``."""
+    stanza = STANZAS.get(name)
+    return stanza is not None and not OPTIONS.named(name)
+
+
+def explain_bare_word(name: str) -> tuple[str, str]:
+    """What is wrong with a word that nothing follows, and what to do."""
+    if name.lower() == "relay_for_sending_domains":
+        return (
+            f"option '{name}' has no value",
+            "write 'open_relay = true' for what the bare word did in version 2.2, or list the domains: ( … )",
+        )
+    if set(name) <= {".", "…"}:
+        return "dots that stand for something left out", "remove them: they are a mark of the manual, not syntax"
+    if set(name) <= {"»"}:
+        return "mark of a folded line", "remove it and join the lines: it is a mark of the manual, not syntax"
+    stanza = STANZAS.get(name)
+    if stanza is not None and not OPTIONS.named(name):
+        instance = "" if stanza.name is Name.NONE else ' "NAME"'
+        return f"scope '{name}' without its braces", f"write '{name}{instance} {{ }}'"
+    if OPTIONS.named(name):
+        return f"option '{name}' has no value", f"write '{name} = VALUE'"
+    return f"word '{name}' alone is no statement", f"write '{name} = VALUE' for an option, '{name} {{ }}' for a scope"
+
+
+def split_commas(item: Text) -> list[Text]:
+    """The items of an array that one token holds: an unquoted comma is white space there.
+
+    Source: reference/config-language.md section 6.
+    """
+    if item.quoted or "," not in item.text:
+        return [item]
+    found: list[Text] = []
+    at = item.start
+    for part in item.text.split(","):
+        if part:
+            found.append(Text(part, False, at, at + len(part)))
+        at += len(part) + 1
+    return found
