@@ -88,7 +88,7 @@ def test_files_and_make_targets_named_in_docs_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert not set(re.findall(r"`make ([a-z-]+)", text)) - targets
     named = set(re.findall(r"`((?:gsmtp|tests|conf|docs|loadtest|scripts)/[\w./-]*\w)`", text))
-    assert not [name for name in named if not (ROOT / name).exists()]
+    assert not [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
 
 
 def test_the_first_mail_line_is_one_line_everywhere() -> None:
