@@ -79,7 +79,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 2
     module = importlib.import_module(f"{PACKAGE}.{name}")
     parser = _parser({})
-    module.add_parser(parser.add_subparsers(dest="command", metavar="COMMAND"))
+    module.add_parser(parser.add_subparsers(dest="command", metavar="COMMAND", prog="gsmtp"))
     args = parser.parse_args(arguments)
     status: int = module.run(args)
     return status

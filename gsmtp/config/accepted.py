@@ -10,29 +10,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gsmtp.config.common import BINDING_LATER, CONSOLE_LATER, TLS_LATER
+from gsmtp.config.common import (
+    ADAPTIVE_NEVER,
+    ALIAS_LATER,
+    AUTH_LATER,
+    BINDING_LATER,
+    CLUSTER_NEVER,
+    CONSOLE_LATER,
+    DELAY_LATER,
+    LISTENER_LATER,
+    SNMP_NEVER,
+    TLS_LATER,
+    UNSAFE_NEVER,
+)
 from gsmtp.config.option import GLOBAL, INBOUND, MESSAGE, OUTBOUND
 
-AUTH_LATER = "AUTH is not served yet: no mechanism is offered"
-_ADAPTIVE = "adaptive delivery is not served"
 _BOUNCES = "bounces are not generated yet: `gsmtp queue list` shows what has failed"
 _BOUNCES_IN = "bounces that come in are not evaluated"
-_CLUSTER = "clusters are not served"
 _CONTEXT = "contexts are not kept in the spool yet"
-_DELAY = "notices of delay are not sent yet"
 _FIXED_DNS = "look-ups follow the system's resolver"
 _HTTP = "mail is handed on by ESMTP, SMTP and LMTP only"
 _INTERNAL = "it tunes a part of Momentum that gsmtp doesn't have"
-_LISTENER = "this listener is not served: its sockets are not opened"
-_LOGS = "collecting logs of a cluster is not served"
-_LOOPS = "event loops for delivery and maintenance are not served"
+_LOOPS = "one event loop does everything"
 _MEMORY = "memory is not watched yet; what a session can hold is bounded"
 _MX = "mail is handed on by Maildir, Gateway and Routes only: MX records are not looked up yet"
 _QUEUE = "it tunes Momentum's queue; gsmtp's has no such part"
 _SIGN = "messages are not signed"
-_SNMP = "SNMP is not served"
-_THROTTLE_OUT = "outbound throttles are not served yet"
-_TLS_OUT = "TLS is not served yet: mail is handed on in clear text"
+_THROTTLE_OUT = "deliveries are not throttled yet"
+_TLS_OUT = "there is no TLS yet: mail is handed on in clear text"
 _TRACKING = "messages are never changed for tracking"
 
 _OTHERS = ("ecstream_listener", "http_listener", "xmpp_listener")
@@ -67,16 +72,16 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("role",), CONSOLE_LATER, "allow"),
     (MESSAGE, "messages are not throttled yet", "inbound_throttle_messages"),
     (MESSAGE, _BOUNCES, "generate_bounces_for_multi_recipient_policy_rejections=true"),
-    (("domain", *MESSAGE), "alias expansion is not served yet: recipients are kept as they came", "alias_schemes"),
+    (("domain", *MESSAGE), ALIAS_LATER, "alias_schemes"),
     (
         INBOUND,
         _TRACKING,
         "click_tracking_enabled=false; click_tracking_scheme=http; open_tracking_enabled=false; "
         "open_tracking_scheme=http; tracking_domain=localhost:8080; tracking_link_expiry=31536000",
     ),
-    (INBOUND, "messages for mobile devices are not served", "mcmt_reception=passthru"),
-    (("binding", "listen"), _CLUSTER, "duravip_preference; enable_duravip"),
-    (("listen",), _CLUSTER, "duravip_follow"),
+    (INBOUND, "messages are never changed for mobile devices", "mcmt_reception=passthru"),
+    (("binding", "listen"), CLUSTER_NEVER, "duravip_preference; enable_duravip"),
+    (("listen",), CLUSTER_NEVER, "duravip_follow"),
     (
         ("http_listener", "listen", "pathway", "pathway_group", "peer"),
         "it concerns the HTTP listener only",
@@ -90,22 +95,22 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     # Listeners that are not opened.
     (
         (*_UNSERVED_LISTENERS, "msgcserver_listener"),
-        _LISTENER,
+        LISTENER_LATER,
         "accept_queue_backlog=0; enable=true; file_mode=0660",
     ),
     (
         _UNSERVED_LISTENERS,
-        _LISTENER,
+        LISTENER_LATER,
         "concurrency=0; disable_nagle_algorithm=false; events_per_iter=0; listen_backlog=500; pool_name; "
         "tcp_recv_buffer_size=4096; tcp_send_buffer_size=4096",
     ),
-    (("ecstream_listener",), _LISTENER, "event_loop; pathway"),
-    (("http_listener", "xmpp_listener"), _LISTENER, "idle_time=300"),
+    (("ecstream_listener",), LISTENER_LATER, "event_loop; pathway"),
+    (("http_listener", "xmpp_listener"), LISTENER_LATER, "idle_time=300"),
     # Process and spool.
     (GLOBAL, "gsmtp has no such license", "license"),
     (
         GLOBAL,
-        "a 250 always means that the message is on disk",
+        UNSAFE_NEVER,
         "_unsafe_spool=false",
     ),
     (GLOBAL, "a spool record that can't be read is never removed", "unlink_on_spool_in_failure=true"),
@@ -137,7 +142,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (GLOBAL, _BOUNCES, "async_bounce_rendering=true; soft_bounce_drain_rate=100"),
     (
         OUTBOUND,
-        _DELAY,
+        DELAY_LATER,
         "delay_dsn_max_retry_interval=43200; delay_dsn_retry_interval=3600; generate_delay_dsn=false",
     ),
     (OUTBOUND, _TLS_OUT, "tls=no; tls_ca; tls_ifavailable_fallback=true; tls_verify=no"),
@@ -155,7 +160,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (OUTBOUND, _SIGN, "domainkeys; opendkim_sign=true"),
     (OUTBOUND, "replies are logged as they came", "response_transcode_pattern; response_transcode_replace"),
-    (OUTBOUND, "feedback loops are not served", "enable_fbl_header_insertion"),
+    (OUTBOUND, "messages are never changed for feedback loops", "enable_fbl_header_insertion"),
     (OUTBOUND, "an expired message fails when its next attempt is due", "never_attempt_expired_messages=false"),
     (OUTBOUND, "a transaction is handed on with all recipients that go the same way", "max_recipients_per_batch=100"),
     (
@@ -200,7 +205,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("domain",), _HTTP, "xmpp_dialback_secret; xmpp_role"),
     (
         OUTBOUND,
-        _ADAPTIVE,
+        ADAPTIVE_NEVER,
         "adaptive_adjustment_interval=60; adaptive_alert_email_destination; adaptive_attempt_threshold=2000; "
         "adaptive_body_timeout; adaptive_default_suspension=4 hours; adaptive_ehlo_timeout; adaptive_enabled=false; "
         "adaptive_fbl_volume_threshold=20000; adaptive_idle_timeout; adaptive_mailfrom_timeout; "
@@ -213,30 +218,30 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (
         ("adaptive_sweep_rule",),
-        _ADAPTIVE,
+        ADAPTIVE_NEVER,
         'codes; high_action="suspend" "4 hours"; high_threshold=10; low_action="throttle" "down"; low_threshold=5',
     ),
     # Clusters, logs, SNMP.
-    ((*OUTBOUND, "host"), _CLUSTER, "cluster_scope_max_outbound_connections"),
-    (("binding", "binding_group", "global"), _CLUSTER, "cluster_server_max_outbound_connections"),
-    (("binding", "domain", "global", "host"), _CLUSTER, "cluster_max_outbound_connections=-1"),
+    ((*OUTBOUND, "host"), CLUSTER_NEVER, "cluster_scope_max_outbound_connections"),
+    (("binding", "binding_group", "global"), CLUSTER_NEVER, "cluster_server_max_outbound_connections"),
+    (("binding", "domain", "global", "host"), CLUSTER_NEVER, "cluster_max_outbound_connections=-1"),
     (
         ("binding_group", "domain", "global"),
-        _CLUSTER,
+        CLUSTER_NEVER,
         "cluster_outbound_throttle_connections; cluster_outbound_throttle_messages",
     ),
     (
         ("cluster",),
-        _CLUSTER,
+        CLUSTER_NEVER,
         "arp_all_hosts=true; cluster_group=ec_cluster; control_group=ec_console; debug_level=error; "
         "duravip_balance_set_size=1; enabled=true; heartbeat_start_delay=15; heartbeats_per_sec=1; "
         "if_check_interval=30; "
         "if_down_limit=4; log_active_interval=1; log_group; log_idle_interval=10; logs; nodeaddr; nodename; "
         "unconditional_rebind=true; view_balance_interval=10; view_broadcast_interval=0; view_mature_time=5",
     ),
-    (("logs",), _LOGS, "control_cache; dir_mode; file_mode; logfile; max_idle; max_open"),
-    (("snmp",), _SNMP, "address; community=public; state=1; syscontact; sysdescription; syslocation"),
-    (("snmp_traps",), _SNMP, "state=0; trap_destination; trap_interval=60; watch_variables"),
+    (("logs",), CLUSTER_NEVER, "control_cache; dir_mode; file_mode; logfile; max_idle; max_open"),
+    (("snmp",), SNMP_NEVER, "address; community=public; state=1; syscontact; sysdescription; syslocation"),
+    (("snmp_traps",), SNMP_NEVER, "state=0; trap_destination; trap_interval=60; watch_variables"),
 )
 
 

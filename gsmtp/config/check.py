@@ -56,6 +56,7 @@ class _Checker:
     def __init__(self, momentum: bool) -> None:
         self.problems = Problems()
         self.momentum = momentum
+        self._said: set[str] = set()
         self._unserved: dict[str, list[tuple[Span, str]]] = {}
 
     # --- scopes and stanzas ---
@@ -160,7 +161,17 @@ class _Checker:
             self._parse(option, setting)
             return
         if option.examine is not None and served:
-            option.examine(value, setting, scope, self.problems)
+            found = Problems()
+            option.examine(value, setting, scope, found)
+            self.problems.found.extend(problem for problem in found if self._is_news(problem))
+
+    def _is_news(self, problem: Problem) -> bool:
+        """Whether it is not one more place of something that is not served, which is said once."""
+        if problem.code != "not-served":
+            return True
+        is_news = problem.message not in self._said
+        self._said.add(problem.message)
+        return is_news
 
     def _parse(self, option: Option[Any], setting: Setting) -> None:
         """Report what is wrong with a value: the items that are, where it is a list and they are wrong by "

@@ -35,7 +35,8 @@ ENABLE: Option[bool] = declare(
     )
 )
 
-TLS_LATER = "TLS is not served yet: STARTTLS is not offered and no socket speaks TLS"
+TLS_LATER = "there is no TLS yet: STARTTLS is not offered and no socket speaks TLS"
+AUTH_LATER = "there is no AUTH yet: no mechanism is offered"
 
 
 USE_SSL: Option[bool] = declare(
@@ -71,6 +72,17 @@ MATCH_CACHE_LIFE: Option[int] = declare(
         unit="seconds",
         doc="How long a remembered Peer match is used; 0 means as long as the configuration lives.",
         source="Momentum: match_cache_life",
+    )
+)
+
+LOCAL_CHANGES_FILE: Option[str] = declare(
+    Option(
+        name="Local_Changes_File",
+        kind=kinds.path,
+        default="",
+        scopes=GLOBAL,
+        doc="A file that is read after everything else, wherever it is named; that it doesn't exist is no error.",
+        source="Momentum: local_changes_file",
     )
 )
 
@@ -162,18 +174,21 @@ def _later(
         )
 
 
-CONSOLE_LATER = "the control listener and its console are not served yet"
-BINDING_LATER = "bindings are not served: all mail is sent from the system's own address"
-_CLUSTER = "clusters are not served"
-_LISTENER = "this listener is not served: its sockets are not opened"
-_AUTH = "AUTH is not served yet: no mechanism is offered"
-_CONTENT = "this module is not served: messages are neither judged nor changed by it"
-_LOGGER = "Momentum's log files are not written yet: the log goes to standard output"
-_ADAPTIVE = "adaptive delivery is not served"
+CONSOLE_LATER = "there is no console yet"
+BINDING_LATER = "all mail is sent from the system's own address"
+CLUSTER_NEVER = "gsmtp forms no clusters"
+LISTENER_LATER = "its sockets are not opened"
+_CONTENT = "messages are neither judged nor changed by it"
+_LOGGER = "the log goes to standard output, not to Momentum's files"
+ADAPTIVE_NEVER = "delivery is not adaptive"
+ALIAS_LATER = "recipients are kept as they came: there are no aliases yet"
+DELAY_LATER = "notices of delay are not sent yet"
+SNMP_NEVER = "gsmtp speaks no SNMP"
+UNSAFE_NEVER = "a 250 always means that the message is on disk"
 
 _later(
     "EventLoop",
-    "worker processes are not served yet: one process serves all sessions",
+    "one process serves all sessions",
     name=Name.REQUIRED,
     doc="A named group of event loops: worker processes that share the sockets.",
     free_form=False,
@@ -213,7 +228,7 @@ _later(
 )
 _later(
     "Host",
-    "options for single hosts are not served",
+    "there are no options for single hosts",
     name=Name.REQUIRED,
     inside=("global", "binding", "binding_group"),
     name_kind=NameKind.DOMAIN,
@@ -221,30 +236,32 @@ _later(
     free_form=False,
 )
 _later(
-    "eccluster_listener ecstream_listener http_listener msgcserver_listener xmpp_listener", _LISTENER, name=Name.NONE
+    "eccluster_listener ecstream_listener http_listener msgcserver_listener xmpp_listener",
+    LISTENER_LATER,
+    name=Name.NONE,
 )
-_later("cluster", _CLUSTER, name=Name.NONE)
-_later("replicate topology node", _CLUSTER, inside=("cluster", "topology"))
-_later("logs", "collecting logs of a cluster is not served")
-_later("manager", "collecting logs of a cluster is not served", inside=("logs",))
-_later("snmp snmp_traps", "SNMP is not served")
-_later("adaptive adaptive_backstore_leveldb adaptive_backstore_riak", _ADAPTIVE)
-_later("adaptive_sweep_rule", _ADAPTIVE, inside=("global", "domain", "binding", "binding_group"))
-_later("Datasource", "datasources are not served yet", name=Name.REQUIRED, name_kind=NameKind.CASE)
-_later("ds_core", "datasources are not served yet")
-_later("auth_ds ac_auth smtp_auth_proxy auth_radius", _AUTH)
-_later("Scheme", _AUTH, name=Name.REQUIRED, inside=("auth_ds", "alias"))
-_later("alias", "alias expansion is not served yet: recipients are kept as they came")
+_later("cluster", CLUSTER_NEVER, name=Name.NONE)
+_later("replicate topology node", CLUSTER_NEVER, inside=("cluster", "topology"))
+_later("logs", CLUSTER_NEVER)
+_later("manager", CLUSTER_NEVER, inside=("logs",))
+_later("snmp snmp_traps", SNMP_NEVER)
+_later("adaptive adaptive_backstore_leveldb adaptive_backstore_riak", ADAPTIVE_NEVER)
+_later("adaptive_sweep_rule", ADAPTIVE_NEVER, inside=("global", "domain", "binding", "binding_group"))
+_later("Datasource", "there are no datasources yet", name=Name.REQUIRED, name_kind=NameKind.CASE)
+_later("ds_core", "there are no datasources yet")
+_later("auth_ds ac_auth smtp_auth_proxy auth_radius", AUTH_LATER)
+_later("Scheme", AUTH_LATER, name=Name.REQUIRED, inside=("auth_ds", "alias"))
+_later("alias", ALIAS_LATER)
 _later("ec_logger bounce_logger custom_logger chunk_logger reception_timing inbound_audit", _LOGGER)
-_later("mail_loop", "Received fields are not counted yet: mail loops are not broken by it")
-_later("scriptlet alerting", "policy scripts are not served yet")
-_later("conntrol cidrdb smtp_cbv smtp_rcptto_proxy fbl sched", "this module is not served")
+_later("mail_loop", "Received fields are not counted yet")
+_later("scriptlet alerting", "there are no policy scripts yet")
+_later("conntrol cidrdb smtp_cbv smtp_rcptto_proxy fbl sched", "gsmtp has no such module")
 _later(
     "spf_v1 spf_macros senderid opendkim dkim domainkeys dk_sign dk_validate dkim_sign dkim_validate domain_signing "
     "url_ripper antivirus clamav brightmail cloudmark commtouch eleven symantec csapi fingerprint beik",
     _CONTENT,
 )
-_later("pipe_transport", "the program is not run: mail goes its usual way")
-_later("static_routes", "static routes are not served: use Gateway or Routes in a Domain stanza")
-_later("suppress_spool", "not served, and never will be in this form: a 250 always means that the message is on disk")
-_later("delay_dsn", "notices of delay are not sent yet")
+_later("pipe_transport", "no program is run: mail goes its usual way")
+_later("static_routes", "name a Gateway or Routes in a Domain stanza instead")
+_later("suppress_spool", UNSAFE_NEVER)
+_later("delay_dsn", DELAY_LATER)

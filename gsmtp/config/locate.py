@@ -29,7 +29,7 @@ class Place:
 
     Args:
         view: the options that hold there.
-        kinds: the scope words (lower case) an option may be valid in to mean something there.
+        kinds: the scope words (lower case) whose options mean something there.
         pool: the defaults of a predefined ThreadPool, or None.
     """
 
@@ -43,7 +43,7 @@ class Place:
 
     def option(self, name: str) -> Option[Any] | None:
         """The option of that name that means something there."""
-        return next((found for kind in self.kinds if (found := OPTIONS.find(kind, name)) is not None), None)
+        return next((found for kind in self._asked() if (found := OPTIONS.find(kind, name)) is not None), None)
 
     def default(self, option: Option[Any]) -> Any:
         """What holds when no scope sets the option; predefined pools have their own numbers."""
@@ -51,9 +51,13 @@ class Place:
             return self.pool.concurrency if option.key == "concurrency" else self.pool.backlog
         return option.default
 
+    def _asked(self) -> tuple[str, ...]:
+        """The kinds, and the scope that everything falls back to."""
+        return (*self.kinds, *GLOBAL) if self.view.chain[-1].parent is None else self.kinds
+
     def names(self) -> list[str]:
         """All names that may be asked for there, served or not."""
-        return [name for kind in self.kinds for name in valid_names(kind)]
+        return [name for kind in self._asked() for name in valid_names(kind)]
 
 
 def locate(configuration: Configuration, words: str) -> Place:
@@ -66,13 +70,14 @@ def locate(configuration: Configuration, words: str) -> Place:
         parts = shlex.split(words)
     except ValueError as error:
         raise ConfigError(f"'{words}': {error}") from None
+    parts = [part for part in parts if part]
     if not parts:
         return Place(configuration.view, GLOBAL)
     head = parts[0].lower()
     if head in ("esmtp_listener", "listen"):
         return _inbound(configuration, parts if head == "listen" else parts[1:])
     if head == "domain" and len(parts) == 2:
-        return Place(configuration.domain_view(parts[1]), ("domain", *GLOBAL))
+        return Place(configuration.domain_view(parts[1]), ("domain",))
     return _plain(configuration, parts)
 
 
@@ -87,9 +92,9 @@ def _inbound(configuration: Configuration, parts: list[str]) -> Place:
         else:
             raise ConfigError(f"'{word} {name}' has no place there; write 'esmtp_listener listen :25 peer 10.0.0.1'")
     if listen is None:
-        return Place(configuration.listener_view(client), INBOUND + GLOBAL)
+        return Place(configuration.listener_view(client), INBOUND)
     view = listen.view if client is None else configuration.view_for(listen, client)
-    return Place(view, ("listen", *INBOUND, *GLOBAL) if client is None else ("peer", *INBOUND, *GLOBAL))
+    return Place(view, INBOUND)
 
 
 def _pairs(parts: list[str]) -> Iterator[tuple[str, str]]:
@@ -138,10 +143,9 @@ def _plain(configuration: Configuration, parts: list[str]) -> Place:
         child = next((child for child in scope.all(stanza.key) if _is_named(child, name, stanza.name_kind)), None)
         pool = predefined_pool(name) if stanza.key == "threadpool" and name else None
         if child is None:
-            if pool is not None:
-                child = Scope("threadpool", name, name, scope)
-            else:
+            if pool is None and stanza.name is not Name.NONE:
                 raise ConfigError(_no_such(scope, stanza.key, name))
+            child = Scope(stanza.key, name, name, scope)  # nothing is set, and the defaults hold
         scope, parts = child, rest
     return Place(View((scope,), generation=configuration.generation), (scope.kind,), pool)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gsmtp.config.common import ENABLE, MATCH_CACHE_LIFE, MATCH_CACHE_SIZE, PATHWAY, USE_SSL
+from gsmtp.config.instance import is_regex
 from gsmtp.config.tree import Scope, Tree
 from gsmtp.config.view import View
 from gsmtp.core.address import Endpoint, parse_network
@@ -24,7 +25,7 @@ from gsmtp.core.domains import normal_domain
 UNIX_CLIENT = "127.0.0.1"
 """The address as which clients of a Unix socket match (reference/esmtp-listener.md section 2)."""
 
-UNSERVED_SSL = "Use_SSL is true and TLS is not served yet"
+UNSERVED_SSL = "Use_SSL is true and there is no TLS yet"
 
 
 @dataclass(frozen=True)
@@ -353,7 +354,7 @@ def _index_pathways(root: Scope) -> tuple[dict[str, tuple[Scope, ...]], dict[str
 
 def regex_source(name: str) -> str | None:
     """The expression of an instance name such as ``/^mx[.]/``, or None for a plain name."""
-    return name[1:-1] if len(name) > 2 and name.startswith("/") and name.endswith("/") else None
+    return name[1:-1] if is_regex(name) else None
 
 
 def _index_domains(root: Scope) -> tuple[dict[str, Scope], list[tuple[re.Pattern[str], Scope]]]:

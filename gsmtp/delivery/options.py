@@ -46,7 +46,7 @@ def _delivery_method(value: Value) -> str:
     if text in ("ESMTP", "SMTP", "LMTP"):
         return text
     if text in ("ECSTREAM", "APN", "GCM", "MM7", "HTTP", "XMPP"):
-        raise ValueError("this method is not served by gsmtp; expected ESMTP, SMTP or LMTP")
+        raise ValueError("gsmtp does not serve this method; expected ESMTP, SMTP or LMTP")
     raise ValueError("expected ESMTP, SMTP or LMTP")
 
 

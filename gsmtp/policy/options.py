@@ -121,7 +121,7 @@ ENABLE_AUTHENTICATION: Option[bool] = declare(
         scopes=INBOUND,
         doc="If true, MAIL FROM from a client that may not relay (Relay_Hosts, Open_Relay) gets 530 5.7.0. AUTH "
         "itself is "
-        "not served yet.",
+        "not offered yet.",
         source="RFC 4954 section 6",
     )
 )

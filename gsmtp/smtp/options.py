@@ -6,6 +6,7 @@ Source: reference/esmtp-listener.md sections 3, 5, 7, 9 and 10.
 from __future__ import annotations
 
 from gsmtp.config import kinds
+from gsmtp.config.common import AUTH_LATER, TLS_LATER
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
 from gsmtp.config.option import GLOBAL, INBOUND, INBOUND_GLOBAL, MESSAGE, Option, declare
@@ -100,18 +101,16 @@ ALWAYS_EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE")
 SERVED_EXTENSIONS = (*ALWAYS_EXTENSIONS, "ENHANCEDSTATUSCODES", "SMTPUTF8", "CHUNKING", "BINARYMIME", "DSN")
 """Offered when `SMTP_Extensions` lists them."""
 
-_AUTH_LATER = "AUTH is not served yet: no mechanism is offered"
-_TLS_LATER = "TLS is not served yet: STARTTLS is not offered"
-_TRUST_LATER = "the X-extensions for trusted clients are not served yet"
+_TRUST_LATER = "no client is trusted with it yet"
 
 UNSERVED_EXTENSIONS = {
-    "STARTTLS": _TLS_LATER,
-    "AUTH": _AUTH_LATER,
+    "STARTTLS": TLS_LATER,
+    "AUTH": AUTH_LATER,
     "XCLIENT": _TRUST_LATER,
     "XREMOTEIP": _TRUST_LATER,
     "XSETCONTEXT": _TRUST_LATER,
     "XDUMPCONTEXT": _TRUST_LATER,
-    "DELIVERBY": "DELIVERBY (RFC 2852) is not served",
+    "DELIVERBY": "delivery is never timed by the sender (RFC 2852)",
 }
 """Known names that are not offered, and why; the first word of an item is looked up."""
 
