@@ -92,7 +92,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class QueuedRecipient:
-    """A recipient as `gsmtp queue` shows it."""
+    """A recipient as `gsmtp queue` shows it; `when_wall` is the time of its last record."""
 
     index: int
     address: str
@@ -102,6 +102,7 @@ class QueuedRecipient:
     attempts: int
     reply: str
     hop: str
+    when_wall: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

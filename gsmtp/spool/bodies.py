@@ -270,7 +270,7 @@ class Body:
                 self._synced = self._size
             in_job = sum(map(len, pieces))
             self._pool.submit(
-                self._files.write,
+                self._write_pieces,
                 self._descriptor,
                 self._path,
                 pieces,
@@ -279,6 +279,15 @@ class Body:
             )
         elif self._is_over:
             self._end()
+
+    def _write_pieces(self, descriptor: int, path: str, pieces: list[bytes], sync: bool) -> int:
+        """In a native thread."""
+        if self._health.is_near:
+            self._health.measure()
+            short = self._health.short
+            if isinstance(short, SpoolFull):
+                raise short
+        return self._files.write(descriptor, path, pieces, sync)
 
     def _written(self, in_job: int, made: int | None, error: BaseException | None) -> None:
         self._is_working = False
@@ -329,6 +338,8 @@ class Body:
 
 def name_file_trouble(error: BaseException) -> SpoolError:
     """An error of a body file by its cause."""
+    if isinstance(error, SpoolError):
+        return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SpoolFull(f"no room for a body: {error}")
     return SpoolUnhealthy(f"a body can't be written: {error}")

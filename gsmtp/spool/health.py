@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
 
+LEAST_RESERVE_BYTES = 8 << 20  # room to copy the WAL into the database and to write outcomes, come what may
+NEAR_BYTES = 64 << 20  # nearer than this to the reserve, the file system is asked more often
 STUCK_AFTER_S = 30.0  # a disk that takes longer for one commit is broken as far as new mail is concerned
 
 
@@ -32,12 +34,13 @@ class Health:
 
     Args:
         base: the spool's directory.
-        reserve_bytes: free space under which no new mail is taken, so that outcomes can still be written.
+        reserve_bytes: free space under which no new mail is taken, so that outcomes can still be written. At least
+            LEAST_RESERVE_BYTES are kept, on a small file system a quarter of it.
         files: paths that must stay the files they are, e.g. the database; somebody may have moved them away.
     """
 
     def __init__(self, base: str, reserve_bytes: int, files: tuple[str, ...] = ()) -> None:
-        self.reserve_bytes = reserve_bytes
+        self.reserve_bytes = self._wanted = reserve_bytes
         self.counters = Counters()
         self.broken: SpoolError | None = None  # the writer: what the last write failed with
         self.short: SpoolError | None = None  # who measured last: what the file system looks like
@@ -64,6 +67,11 @@ class Health:
         """Whether that much can be kept beside the reserve. No I/O."""
         return self.free_bytes - self.taken_bytes - self.reserve_bytes >= size_bytes
 
+    @property
+    def is_near(self) -> bool:
+        """Whether so little room is left that the next look should not wait for the next second. No I/O."""
+        return not self.has_room(NEAR_BYTES)
+
     def measure(self) -> None:
         """Look at the file system. Blocks: for native threads."""
         try:
@@ -74,6 +82,7 @@ class Health:
             return
         self.free_bytes = facts.f_bavail * facts.f_frsize
         self.taken_bytes = 0
+        self.reserve_bytes = max(self._wanted, min(LEAST_RESERVE_BYTES, facts.f_blocks * facts.f_frsize // 4))
         if facts.f_flag & os.ST_RDONLY:
             self.short = SpoolUnhealthy(f"{self._base} is on a read-only file system")
         elif moved:

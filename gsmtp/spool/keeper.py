@@ -16,7 +16,8 @@ from gsmtp.runtime.native import NativeQueue, NativeThread, native_lock
 from gsmtp.spool import schema
 from gsmtp.spool.health import Health
 
-SOFT_PAGES = 1024  # 4 MiB
+SOFT_PAGES = 768  # 3 MiB: less than half of what is kept free, see health.LEAST_RESERVE_BYTES
+IDLE_PAGES = 64
 HARD_PAGES = 8192  # 32 MiB
 _ENOUGH_PAGES = 64
 _MOST_PASSES = 4

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from dataclasses import dataclass, field
 
 from gsmtp.core.errors import SpoolUnhealthy
@@ -44,14 +45,26 @@ def take_lock(base: str, mode: int) -> int:
     except OSError as error:
         raise SpoolUnhealthy(f"can't use the spool directory {base}: {error}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_soon(descriptor)
     except OSError as error:
         owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise SpoolUnhealthy(f"the spool {base} is in use by process {owner}") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+    try:
+        os.pwrite(descriptor, b"%-10d\n" % os.getpid(), 0)
+    except OSError:  # a full disk; the lock itself needs no room
+        pass
     return descriptor
+
+
+def _lock_soon(descriptor: int) -> None:
+    for _ in range(9):  # `gsmtp queue` holds it for the blink of an eye to see whether anybody does
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.05)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def make_directories(base: str, files: BodyFiles) -> None:
@@ -84,8 +97,8 @@ def open_database(base: str) -> tuple[sqlite3.Connection, int]:
     try:
         connection.execute("PRAGMA synchronous=FULL")
         schema.create_or_check(connection, path)
-        generation = _count_opening(connection)
         schema.checkpoint_all(connection)
+        generation = _count_opening(connection)
     except sqlite3.Error as error:
         connection.close()
         raise SpoolUnhealthy(f"can't use the spool database {path}: {error}") from error

@@ -138,5 +138,5 @@ def check_version(connection: sqlite3.Connection, path: str) -> None:
 
 
 def checkpoint_all(connection: sqlite3.Connection) -> None:
-    """Copy the whole WAL into the database and empty it. For the start, when nobody else writes."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    """Copy the whole WAL into the database and begin it anew in the room it has, so that a full disk can be opened."""
+    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()

@@ -128,7 +128,7 @@ class GroupWriter:
                 self._mend()
             for batch in _batches(entries):
                 self._write(batch)
-            self._keep_wal_short(idle=not entries)
+            self._keep_wal_short(at_once=not entries or self._health.short is not None)
             if not entries and not stop and self._connection is not None:
                 self._give_space_back(self._connection)
             self._health.busy_since = 0.0
@@ -147,6 +147,13 @@ class GroupWriter:
         if self._connection is None:
             self._refuse(entries, self._health.broken or SpoolUnhealthy("the spool's database is closed"))
             return
+        if self._health.is_near:
+            self._health.measure()
+        if isinstance(self._health.short, SpoolFull):  # what room there is belongs to the outcomes
+            self._refuse([entry for entry in entries if not entry.is_outcome], self._health.short)
+            entries = [entry for entry in entries if entry.is_outcome]
+            if not entries:
+                return
         try:
             store.apply(self._connection, [row for entry in entries for row in entry.rows])
         except sqlite3.Error as error:
@@ -249,11 +256,13 @@ class GroupWriter:
         if not self._owed:
             self._health.broken = None
 
-    def _keep_wal_short(self, *, idle: bool) -> None:
+    def _keep_wal_short(self, *, at_once: bool) -> None:
+        """Begin or finish a checkpoint when it is time. On a short disk at once: a WAL that is copied whole begins
+        anew in the room it has, so that outcomes can be written with no byte free."""
         if self._connection is None:
             return
         if not self._checkpointing:
-            if self._wal_pages > (keeper.SOFT_PAGES / 16 if idle else keeper.SOFT_PAGES):
+            if self._wal_pages > (keeper.IDLE_PAGES if at_once else keeper.SOFT_PAGES):
                 self._checkpointing = True
                 self._keeper.request_checkpoint()
             return
@@ -280,7 +289,7 @@ class GroupWriter:
                 before, free = free, connection.execute("PRAGMA freelist_count").fetchone()[0]
                 if free == before:
                     return
-                self._keep_wal_short(idle=False)
+                self._keep_wal_short(at_once=False)
         except sqlite3.Error:  # nothing depends on it; the next commit tells if something is wrong
             pass
 

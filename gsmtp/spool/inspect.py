@@ -1,0 +1,150 @@
+"""Looking into a spool from outside, read-only, beside a running server or without one: `gsmtp queue`.
+
+Messages come in pages of a few hundred; each page is one short read, so a long listing neither holds rows in memory nor
+keeps the server's WAL from being begun anew. No gevent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gsmtp.core.envelope import Envelope
+from gsmtp.core.errors import SpoolError, SpoolUnhealthy
+from gsmtp.core.ids import number as id_number
+from gsmtp.spool import schema
+from gsmtp.spool.base import QueuedMessage, QueuedRecipient
+from gsmtp.spool.codec import decode_envelope, seconds
+
+PAGE_MESSAGES = 200
+
+_MESSAGES = """
+SELECT id, name, size, envelope FROM message
+WHERE id > ? AND EXISTS (
+    SELECT 1 FROM recipient WHERE message = message.id AND (? = '' OR state = ?) AND (? = '' OR domain = ?))
+ORDER BY id LIMIT ?
+"""
+_RECIPIENTS = """
+SELECT idx, state, due, attempts, reply, hop, changed FROM recipient WHERE message = ? ORDER BY idx
+"""
+
+
+class NoSpool(SpoolError):
+    """There is no spool at that place (yet)."""
+
+
+class Inspector:
+    """A spool opened for looking.
+
+    Args:
+        base: the spool's directory.
+
+    Raises:
+        NoSpool: nothing is there.
+        SpoolUnhealthy: it can't be read, is damaged, or was written by a newer gsmtp.
+    """
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self._path = schema.database_path(base)
+        if not os.path.exists(self._path):
+            raise NoSpool(f"there is no spool at {base}")
+        self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        # Without a server and without a WAL nothing changes: SQLite needs no shared memory then, and no right to write.
+        is_still = not os.path.exists(self._path + "-wal") and not _is_locked(os.path.join(self.base, schema.LOCK))
+        with self._errors():
+            connection = schema.connect(self._path, query="mode=ro&immutable=1" if is_still else "mode=ro")
+            try:
+                if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+                    raise NoSpool(f"the spool at {self.base} is being made")
+                schema.check_version(connection, self._path)
+            except (sqlite3.Error, SpoolError):
+                connection.close()
+                raise
+        return connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            readable = os.access(self._path, os.R_OK)
+            why = str(error) if readable else "no permission to read it"
+            raise SpoolUnhealthy(f"can't read the spool {self._path}: {why}") from error
+
+    def messages(self, *, state: str = "", domain: str = "", limit: int = 0) -> Iterator[QueuedMessage]:
+        """The messages, oldest first; each with all its recipients.
+
+        Args:
+            state: only messages with a recipient in that state, "" for any.
+            domain: only messages with a recipient of that domain (lower case), "" for any.
+            limit: at most so many, 0 for all.
+        """
+        last, given = -1, 0
+        while not limit or given < limit:
+            page = self._page(last, state, domain, min(PAGE_MESSAGES, limit - given) if limit else PAGE_MESSAGES)
+            for last, message in page:  # noqa: B007 - the key goes on from the last one
+                yield message
+            given += len(page)
+            if not page:
+                return
+
+    def _page(self, last: int, state: str, domain: str, most: int) -> list[tuple[int, QueuedMessage]]:
+        with self._errors():
+            self._connection.execute("BEGIN")
+            try:
+                rows = self._connection.execute(_MESSAGES, (last, state, state, domain, domain, most)).fetchall()
+                return [(row[0], self._message(*row)) for row in rows]
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+
+    def message(self, message_id: str) -> QueuedMessage | None:
+        """One message, or None when it is not there. Raises ValueError when the text is not a message id."""
+        number = id_number(message_id)
+        with self._errors():
+            row = self._connection.execute(
+                "SELECT id, name, size, envelope FROM message WHERE id = ?", (number,)
+            ).fetchone()
+            return None if row is None else self._message(*row)
+
+    def _message(self, number: int, name: str, size_bytes: int, text: str) -> QueuedMessage:
+        try:
+            envelope = decode_envelope(name, size_bytes, text)
+        except SpoolError as error:  # show the others all the same
+            envelope = Envelope(name, "", f"({error})", size_bytes=size_bytes)
+        recipients: list[QueuedRecipient] = []
+        for index, state, due, attempts, reply, hop, changed in self._connection.execute(_RECIPIENTS, (number,)):
+            there = index < len(envelope.recipients)
+            address = envelope.recipients[index].address if there else "?"
+            domain = envelope.recipients[index].domain if there else ""
+            recipients.append(
+                QueuedRecipient(index, address, domain, state, seconds(due), attempts, reply, hop, seconds(changed))
+            )
+        return QueuedMessage(envelope, tuple(recipients))
+
+    def close(self) -> None:
+        """Done looking."""
+        self._connection.close()
+
+
+def _is_locked(path: str) -> bool:
+    """Whether a process uses the spool now; True when that can't be told."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,186 @@
+"""A spool for tests: the contract of `spool.base` without a disk. NOT DURABLE: what it holds is gone with the process.
+
+It takes the same turns as the real one: `done` never runs inside `commit` or `record`, leases end when an outcome was
+noted, and a message goes when its last recipient is delivered.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gsmtp.core.envelope import Envelope
+from gsmtp.core.errors import SpoolError, SpoolUnhealthy
+from gsmtp.core.ids import number as id_number
+from gsmtp.runtime.native import HubMailbox
+from gsmtp.spool.base import BodyWriter, Committed, Due, QueuedMessage, QueuedRecipient, Record, State, StoredBody
+from gsmtp.spool.leases import Leases
+
+
+class MemoryBody:
+    """A body in memory, whatever its size; writing is never held up."""
+
+    def __init__(self, mailbox: HubMailbox) -> None:
+        self._mailbox = mailbox
+        self._data = bytearray()
+        self.is_over = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far."""
+        return len(self._data)
+
+    def write(self, data: bytes) -> bool:
+        """Take a piece. Always True."""
+        if self.is_over:
+            raise ValueError("this body was committed or aborted")
+        self._data += data
+        return True
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Call back soon."""
+        self._mailbox.post(callback)
+
+    def abort(self) -> None:
+        """Forget the body. Harmless after abort or commit."""
+        self.is_over = True
+        self._data = bytearray()
+
+    def take(self) -> bytes:
+        """The bytes; nothing can be written any more."""
+        data = bytes(self._data)
+        self.abort()
+        return data
+
+
+@dataclass(slots=True)
+class _Message:
+    envelope: Envelope
+    body: bytes
+    recipients: list[QueuedRecipient]
+
+
+class MemorySpool:
+    """A `base.Spool` that forgets.
+
+    Args:
+        generation: what a spool on disk would count.
+        room_bytes: what `has_room` answers from.
+
+    Attributes:
+        trouble: set it to have MAIL and commits refused with that error.
+    """
+
+    def __init__(self, *, generation: int = 0, room_bytes: int = 1 << 40) -> None:
+        self.generation = generation
+        self.trouble: SpoolError | None = None
+        self._room_bytes = room_bytes
+        self._mailbox = HubMailbox()
+        self._messages: dict[str, _Message] = {}
+        self._leases = Leases()
+        self._is_closed = False
+
+    def unhealthy_reason(self) -> SpoolError | None:
+        """`trouble`, or that the spool is closed."""
+        return SpoolUnhealthy("the spool is closed") if self._is_closed else self.trouble
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether `room_bytes` is enough."""
+        return size_bytes <= self._room_bytes
+
+    def open(self) -> MemoryBody:
+        """A writer for one body."""
+        return MemoryBody(self._mailbox)
+
+    def commit(self, envelope: Envelope, body: BodyWriter, done: Committed) -> None:
+        """Keep the message; `done` runs on the hub soon. Raises ValueError for misuse, as the real one."""
+        if not isinstance(body, MemoryBody) or body.is_over:
+            raise ValueError("not an open body of this spool")
+        if not envelope.recipients:
+            raise ValueError(f"message {envelope.message_id} has no recipient")
+        id_number(envelope.message_id)
+        data = body.take()
+        problem = self.unhealthy_reason()
+        if problem is None and envelope.message_id in self._messages:
+            problem = SpoolUnhealthy(f"the message can't be stored: {envelope.message_id} is there already")
+        if problem is None:
+            kept = copy.deepcopy(envelope)
+            kept.size_bytes = len(data)
+            recipients = [
+                QueuedRecipient(index, r.address, r.domain, State.QUEUED, kept.received_wall, 0, "", "")
+                for index, r in enumerate(kept.recipients)
+            ]
+            self._messages[kept.message_id] = _Message(kept, data, recipients)
+        self._mailbox.post(done, problem)
+
+    def _queued(self) -> list[Due]:
+        found = [
+            Due(message_id, r.index, r.address, r.domain, r.attempts, r.due_wall)
+            for message_id, message in self._messages.items()
+            for r in message.recipients
+            if r.state == State.QUEUED and self._leases.is_free((message_id, r.index), set())
+        ]
+        return sorted(found, key=lambda due: due.due_wall)
+
+    def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:
+        """As `base.Spool.due`."""
+        ready = [due for due in self._queued() if due.due_wall <= now_wall and due.domain not in skip_domains][:limit]
+        for due in ready:
+            self._leases.take((due.message_id, due.index))
+        return ready
+
+    def next_due_wall(self) -> float | None:
+        """As `base.Spool.next_due_wall`."""
+        return next((due.due_wall for due in self._queued()), None)
+
+    def release(self, message_id: str, index: int) -> None:
+        """Give a lease back without a record."""
+        self._leases.end((message_id, index))
+
+    def envelope(self, message_id: str) -> Envelope | None:
+        """A copy of the envelope, or None when the message is gone."""
+        message = self._messages.get(message_id)
+        return None if message is None else copy.deepcopy(message.envelope)
+
+    def body(self, message_id: str) -> StoredBody:
+        """The body. Raises SpoolUnhealthy when the message is gone."""
+        message = self._messages.get(message_id)
+        if message is None:
+            raise SpoolUnhealthy(f"message {message_id} is not in the spool")
+        return StoredBody(len(message.body), message.body, "")
+
+    def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
+        """As `base.Spool.record`; noted when `done` runs."""
+        self._mailbox.post(self._record, tuple(records), done)
+
+    def _record(self, records: tuple[Record, ...], done: Committed | None) -> None:
+        for record in records:
+            self._leases.end((record.message_id, record.index))
+            message = self._messages.get(record.message_id)
+            if message is None:
+                continue
+            old = message.recipients[record.index]
+            message.recipients[record.index] = QueuedRecipient(
+                old.index,
+                old.address,
+                old.domain,
+                record.state,
+                record.due_wall if record.state == State.QUEUED else 0.0,
+                record.attempts,
+                record.reply,
+                record.hop,
+                record.when_wall,
+            )
+            if all(recipient.state == State.DELIVERED for recipient in message.recipients):
+                del self._messages[record.message_id]
+        if done is not None:
+            done(None)
+
+    def messages(self) -> list[QueuedMessage]:
+        """What it holds, for assertions."""
+        return [QueuedMessage(copy.deepcopy(m.envelope), tuple(m.recipients)) for m in self._messages.values()]
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._is_closed = True
