@@ -83,6 +83,7 @@ MAIL_OK = reply(250, "2.1.0 MAIL FROM accepted")
 RCPT_OK = reply(250, "2.1.5 RCPT TO accepted.")
 RESET_OK = reply(250, "2.0.0 OK")
 START_DATA = reply(354, 'continue.  finished with "\\r\\n.\\r\\n"')
+HELP = reply(214, "2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP; see RFC 5321")
 CANNOT_VERIFY = reply(252, "2.5.2 Cannot VRFY user, but will accept message and attempt delivery")
 
 # Service (421 closes: RFC 5321 section 3.8).
@@ -104,6 +105,7 @@ MESSAGE_RECIPIENT_LIMIT = reply(452, "4.5.3 Service unavailable, recipients per 
 # Syntax and order.
 UNRECOGNIZED = reply(500, "5.5.2 unrecognized command")
 LINE_TOO_LONG = reply(500, "5.5.2 line too long")
+BARE_LINE_FEED = reply(500, "5.5.2 command lines must end in CR LF", close=True)
 MAIL_ALREADY = reply(501, "5.5.1 MAIL FROM already established")
 MAIL_SYNTAX = reply(501, "5.5.2 MAIL FROM syntax error")
 RCPT_SYNTAX = reply(501, "5.5.2 RCPT TO syntax error")
@@ -111,6 +113,8 @@ INVALID_EHLO = reply(501, "5.5.2 invalid EHLO")
 INVALID_HELO = reply(501, "5.5.2 invalid HELO")
 RSET_ARGUMENTS = reply(501, "5.5.4 invalid arguments to RSET")
 DATA_ARGUMENT = reply(501, "5.5.4 unexpected argument to DATA")
+BDAT_ARGUMENTS = reply(501, "5.5.4 invalid arguments to BDAT")
+VRFY_ARGUMENT = reply(501, "5.5.4 VRFY needs an address")
 NO_PARAMETERS = reply(501, "5.5.4 Syntax error (no parameters allowed)")
 NOT_IMPLEMENTED = reply(502, "5.5.1 command not implemented")
 RCPT_WITHOUT_MAIL = reply(503, "RCPT TO without MAIL FROM")
@@ -119,6 +123,7 @@ DATA_WITHOUT_RCPT = reply(503, "5.5.1 DATA without RCPT TO")
 BAD_SEQUENCE = reply(503, "5.5.1 bad sequence of commands")
 AUTH_REQUIRED = reply(530, "5.7.0 Authentication required")
 HELO_NEEDED = reply(550, "5.5.1 RFC2821 HELO/EHLO needed")
+SMTPUTF8_NEEDED = reply(553, "5.6.7 non-ASCII addresses need SMTPUTF8")
 UNKNOWN_PARAMETER = reply(555, "5.5.4 MAIL FROM/RCPT TO parameters not recognized or not implemented")
 
 # Policy.
@@ -137,3 +142,4 @@ DATE_MISSING = reply(550, "5.6.0 Missing required RFC2822 Date field (see RFC282
 HEADERS_MISSING = reply(550, "5.6.0 Required headers not found (see RFC2822 section 3.6)")
 INVALID_HEADER = reply(550, "5.6.0 Invalid header found (see RFC2822 section 3.6)")
 HEADER_NOT_TERMINATED = reply(550, "5.6.0 Header not terminated by CR LF (see RFC2822 section 2.2)")
+MISSING_TERMINATOR = reply(550, "5.6.0 Missing CR LF . CR LF")

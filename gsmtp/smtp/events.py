@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gsmtp.core.envelope import Recipient
+from gsmtp.core.reply import Reply
 
 
 class NeedData:
@@ -112,7 +113,12 @@ class BodyAbort:
     """What was given as Body since BodyStart is to be forgotten. Not answered.
 
     Comes when the machine refused the message, at RSET or EHLO between two BDATs, and when the peer went away.
+
+    Args:
+        reply: the refusal that was sent, for the log; None when the message was given up by the peer.
     """
+
+    reply: Reply | None = None
 
 
 @dataclass(slots=True)

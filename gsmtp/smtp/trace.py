@@ -1,0 +1,103 @@
+"""The header fields that we add: Return-Path, Received, Date, Message-ID.
+
+All are bytes that end in CR LF. What a client said (its EHLO name, its addresses) was checked before it gets here; what
+may still stand in an address and would end a comment is quoted.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@lru_cache(maxsize=8)
+def date_time(wall_s: int) -> str:
+    """A date as header fields and the banner write it, in UTC.
+
+    Args:
+        wall_s: whole seconds since the epoch; the last few answers are kept, so that a busy second is laid out once.
+
+    >>> date_time(1735689600)
+    'Wed, 01 Jan 2025 00:00:00 +0000'
+
+    Source: RFC 5322 section 3.3.
+    """
+    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(wall_s)
+    return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} +0000"
+
+
+def protocol_word(*, esmtp: bool, tls: bool = False, authenticated: bool = False, utf8: bool = False) -> str:
+    """The word after ``with`` in Received.
+
+    >>> protocol_word(esmtp=True, tls=True, authenticated=True)
+    'ESMTPSA'
+
+    Source: RFC 3848, RFC 6531 section 4.3.
+    """
+    if not esmtp and not (tls or authenticated or utf8):
+        return "SMTP"
+    return ("UTF8SMTP" if utf8 else "ESMTP") + "S" * tls + "A" * authenticated
+
+
+def received_from(client_ip: str, client_port: int, helo: str, hostname: str) -> str:
+    """The part of Received that stays the same for a session: who, where, up to the reverse-path.
+
+    Args:
+        client_ip: "" for a client without an address (a Unix socket).
+        client_port: its port.
+        helo: what the client called itself, "" when it said no name.
+        hostname: `Received_Hostname`.
+
+    Source: RFC 5321 section 4.4; the form is that of reference/esmtp-listener.md section 10.2.
+    """
+    address = f"IPv6:{client_ip}" if ":" in client_ip else client_ip
+    greeting = f" helo={helo}" if helo else ""
+    if address:
+        who = f"[{address}] ([{address}:{client_port}]{greeting})"
+    else:
+        who = f"localhost (local{greeting})"
+    return f"Received: from {who}\r\n        by {hostname} (envelope-from <"
+
+
+def received(
+    beginning: str, reverse_path: str, protocol: str, message_id: str, forward_path: str, wall_s: int
+) -> bytes:
+    """The Received field of one message.
+
+    Args:
+        beginning: what `received_from` gave.
+        reverse_path: the sender as the client wrote it, "" for the null sender.
+        protocol: as `protocol_word`, with what else is to stand there, e.g. ``"ESMTPS (cipher=…)"``.
+        message_id: the queue id.
+        forward_path: the recipient as the client wrote it when there is just one, else "": the others are nobody's
+            business (RFC 5321 section 7.2).
+        wall_s: when it was accepted.
+    """
+    if "(" in reverse_path or ")" in reverse_path or "\\" in reverse_path:
+        reverse_path = reverse_path.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+    whom = f"\r\n        for <{forward_path}>" if forward_path else ""
+    return (
+        f"{beginning}{reverse_path}>)\r\n        (gsmtp) with {protocol}\r\n"
+        f"        id {message_id}{whom}; {date_time(wall_s)}\r\n"
+    ).encode()
+
+
+def return_path(reverse_path: str) -> bytes:
+    """The Return-Path field (RFC 5321 section 4.4)."""
+    return f"Return-Path: <{reverse_path}>\r\n".encode()
+
+
+def date(wall_s: int) -> bytes:
+    """A Date field for a message that came without one (RFC 5322 section 3.6.1)."""
+    return f"Date: {date_time(wall_s)}\r\n".encode()
+
+
+def message_id(id_: str, hostname: str) -> bytes:
+    """A Message-ID field for a message that came without one: the queue id is unique at this host.
+
+    Source: RFC 5322 section 3.6.4.
+    """
+    return f"Message-ID: <{id_}@{hostname}>\r\n".encode()
