@@ -55,7 +55,7 @@ CREATE TABLE recipient (
     changed INTEGER NOT NULL,   -- wall time in microseconds of the last record
     PRIMARY KEY (message, idx)
 ) WITHOUT ROWID;
-CREATE INDEX recipient_due ON recipient (due, domain) WHERE state = 'queued';
+CREATE INDEX recipient_due ON recipient (due, message, idx, domain) WHERE state = 'queued';
 INSERT INTO meta VALUES ('opens', 0), ('probe', 0);
 PRAGMA application_id = 1735617908;
 PRAGMA user_version = 1;

@@ -52,13 +52,13 @@ SELECT json_group_array(json_array(name, idx, address, domain, attempts, due)) F
     SELECT name, idx, address, domain, attempts, due
     FROM recipient INDEXED BY recipient_due CROSS JOIN message ON message.id = recipient.message
     WHERE state = 'queued' AND due <= ? AND domain NOT IN (SELECT value FROM json_each(?))
-    ORDER BY due LIMIT ?)
+    ORDER BY due, message, idx LIMIT ?)
 """
 _NEXT_DUE = """
 SELECT json_group_array(json_array(name, idx, due)) FROM (
     SELECT name, idx, due
     FROM recipient INDEXED BY recipient_due CROSS JOIN message ON message.id = recipient.message
-    WHERE state = 'queued' ORDER BY due LIMIT ?)
+    WHERE state = 'queued' ORDER BY due, message, idx LIMIT ?)
 """
 
 
