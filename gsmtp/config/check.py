@@ -260,6 +260,11 @@ def _domain_name(name: str) -> None:
 
 
 def _bad_items(option: Option[Any], value: Array) -> Iterable[tuple[Value, str]]:
+    """The items that are wrong by themselves, with the reasons; none when the option takes no list at all."""
+    try:
+        option.kind.parse(Array((), value.span))
+    except ValueError:
+        return
     for item in value.items:
         try:
             option.kind.parse(Array((item,), item.span))

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gsmtp.config.common import ENABLE, MATCH_CACHE_LIFE, MATCH_CACHE_SIZE, PATHWAY, USE_SSL
 from gsmtp.config.instance import is_regex
+from gsmtp.config.titles import scope_title
 from gsmtp.config.tree import Scope, Tree
 from gsmtp.config.view import View
 from gsmtp.core.address import Endpoint, parse_network
@@ -319,9 +320,11 @@ def pool_problem(scope: Scope, view: View, has_pool: Callable[[str], bool]) -> s
     settings = {name: _resolved(view, name) for name in ("concurrency", "pool_name", "event_loop")}
     name = settings["pool_name"]
     if name:
-        return "" if has_pool(name) else f'ThreadPool "{name}" of {scope} is not defined: the IO pool is used'
+        return (
+            "" if has_pool(name) else f'ThreadPool "{name}" of {scope_title(scope)} is not defined: the IO pool is used'
+        )
     if settings["concurrency"] not in ("", "0") and not settings["event_loop"]:
-        return f"{scope} sets Concurrency and names no Pool_Name: the IO pool is used"
+        return f"{scope_title(scope)} sets Concurrency and names no Pool_Name: the IO pool is used"
     return ""
 
 
