@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
+from gsmtp.spool.ballast import Ballast
 
-LEAST_RESERVE_BYTES = 8 << 20  # room to copy the WAL into the database and to write outcomes, come what may
+LEAST_RESERVE_BYTES = 4 << 20  # what several sessions may write between two looks must not be the last there is
 NEAR_BYTES = 64 << 20  # nearer than this to the reserve, the file system is asked more often
 STUCK_AFTER_S = 30.0  # a disk that takes longer for one commit is broken as far as new mail is concerned
 
@@ -36,11 +37,13 @@ class Health:
         base: the spool's directory.
         reserve_bytes: free space under which no new mail is taken, so that outcomes can still be written. At least
             LEAST_RESERVE_BYTES are kept, on a small file system a quarter of it.
+        ballast: room of our own that is given up when the disk is full.
         files: paths that must stay the files they are, e.g. the database; somebody may have moved them away.
     """
 
-    def __init__(self, base: str, reserve_bytes: int, files: tuple[str, ...] = ()) -> None:
+    def __init__(self, base: str, reserve_bytes: int, ballast: Ballast, files: tuple[str, ...] = ()) -> None:
         self.reserve_bytes = self._wanted = reserve_bytes
+        self.ballast = ballast
         self.counters = Counters()
         self.broken: SpoolError | None = None  # the writer: what the last write failed with
         self.short: SpoolError | None = None  # who measured last: what the file system looks like
@@ -72,6 +75,12 @@ class Health:
         """Whether so little room is left that the next look should not wait for the next second. No I/O."""
         return not self.has_room(NEAR_BYTES)
 
+    def hold_ballast(self) -> None:
+        """Take the ballast's room again when there is plenty. Blocks: for native threads."""
+        if not self.ballast.is_held and self.broken is None and self.has_room(self.ballast.size_bytes):
+            self.ballast.hold()
+            self.measure()
+
     def measure(self) -> None:
         """Look at the file system. Blocks: for native threads."""
         try:
@@ -82,7 +91,8 @@ class Health:
             return
         self.free_bytes = facts.f_bavail * facts.f_frsize
         self.taken_bytes = 0
-        self.reserve_bytes = max(self._wanted, min(LEAST_RESERVE_BYTES, facts.f_blocks * facts.f_frsize // 4))
+        least = min(LEAST_RESERVE_BYTES, facts.f_blocks * facts.f_frsize // 4)
+        self.reserve_bytes = max(self._wanted, least) + self.ballast.missing_bytes
         if facts.f_flag & os.ST_RDONLY:
             self.short = SpoolUnhealthy(f"{self._base} is on a read-only file system")
         elif moved:

@@ -16,7 +16,7 @@ from gsmtp.runtime.native import NativeQueue, NativeThread, native_lock
 from gsmtp.spool import schema
 from gsmtp.spool.health import Health
 
-SOFT_PAGES = 768  # 3 MiB: less than half of what is kept free, see health.LEAST_RESERVE_BYTES
+SOFT_PAGES = 768  # 3 MiB: less than half of the ballast, which must be room enough to copy them
 IDLE_PAGES = 64
 HARD_PAGES = 8192  # 32 MiB
 _ENOUGH_PAGES = 64
@@ -70,6 +70,7 @@ class Keeper:
                     self._connection.close()
                 return
             self._health.measure()
+            self._health.hold_ballast()
             if requests:
                 with self._at_work:
                     self._checkpoint()

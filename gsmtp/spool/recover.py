@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 
 from gsmtp.core.errors import SpoolUnhealthy
 from gsmtp.spool import schema
+from gsmtp.spool.ballast import Ballast
 from gsmtp.spool.base import State
 from gsmtp.spool.bodies import BodyFiles, directory_mode, sync_directory
 from gsmtp.spool.codec import microseconds
+
+_OPEN_BYTES = 4 << 20  # copying a WAL that a crash left, and counting the opening
 
 
 @dataclass(slots=True)
@@ -84,6 +87,15 @@ def make_directories(base: str, files: BodyFiles) -> None:
             sync_directory(base)
     except OSError as error:
         raise SpoolUnhealthy(f"can't make the spool at {base}: {error}") from error
+
+
+def find_ballast(base: str, mode: int) -> Ballast:
+    """The ballast, given up already when the disk is so full that the database could not be opened."""
+    ballast = Ballast(os.path.join(base, schema.BALLAST), mode)
+    facts = os.statvfs(base)
+    if facts.f_bavail * facts.f_frsize < _OPEN_BYTES:
+        ballast.release()
+    return ballast
 
 
 def open_database(base: str) -> tuple[sqlite3.Connection, int]:

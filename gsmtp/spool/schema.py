@@ -2,6 +2,7 @@
 
     SPOOLBASE/lock               held (flock) by the process that uses the spool; its pid is in it
     SPOOLBASE/spool.db           SQLite in WAL mode, with spool.db-wal and spool.db-shm beside it
+    SPOOLBASE/ballast            8 MiB of nothing, given up when the disk is full (spool/ballast.py)
     SPOOLBASE/bodies/1F/00/…     bodies above the threshold, one file each, named by the message's number
     SPOOLBASE/bodies/new/…       bodies on their way in
 
@@ -27,6 +28,7 @@ WAL_KEEP_BYTES = 16 << 20
 
 DATABASE = "spool.db"
 LOCK = "lock"
+BALLAST = "ballast"
 BODIES = "bodies"
 INCOMING = "new"
 
@@ -73,7 +75,7 @@ def text_from_disk(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def connect(path: str, *, query: str = "mode=rw", timeout_s: float = 10.0) -> sqlite3.Connection:
+def connect(path: str, *, query: str = "mode=rw", timeout_s: float = 5.0) -> sqlite3.Connection:
     """A connection in autocommit mode that any one thread at a time may use. Raises sqlite3.Error."""
     connection = sqlite3.connect(
         f"file:{quote(path)}?{query}",

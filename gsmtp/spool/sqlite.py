@@ -20,6 +20,7 @@ from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.core.ids import number as id_number
 from gsmtp.runtime.native import HubMailbox, NativePool, native_lock
 from gsmtp.spool import recover, schema, store
+from gsmtp.spool.ballast import Ballast
 from gsmtp.spool.base import BodyWriter, Committed, Due, Record, State, StoredBody
 from gsmtp.spool.bodies import Body, BodyFiles
 from gsmtp.spool.codec import encode_envelope, microseconds, seconds
@@ -48,6 +49,7 @@ class SqliteSpool:
         recovery: recover.Recovery,
         *,
         lock: int,
+        ballast: Ballast,
         files: BodyFiles,
         filed: set[int],
         large_threshold: int,
@@ -62,7 +64,8 @@ class SqliteSpool:
         self._files = files
         self._threshold = large_threshold
         self._mailbox = HubMailbox()
-        self._health = Health(base, reserve_bytes, (path, os.path.join(base, schema.LOCK)))
+        self._health = Health(base, reserve_bytes, ballast, (path, os.path.join(base, schema.LOCK)))
+        self._health.hold_ballast()
         self._pool = NativePool("SwapOut", max(writers, 1), self._mailbox)
         self._readers = NativePool("SwapIn", READERS, self._mailbox)
         self._idle_readers: list[sqlite3.Connection] = []
@@ -107,6 +110,7 @@ class SqliteSpool:
         files = BodyFiles(base, mode=mode, fsync=fsync)
         recover.make_directories(base, files)
         lock = recover.take_lock(base, mode)
+        ballast = recover.find_ballast(base, mode)
         try:
             connection, generation = recover.open_database(base)
             try:
@@ -116,6 +120,7 @@ class SqliteSpool:
                     generation,
                     report,
                     lock=lock,
+                    ballast=ballast,
                     files=files,
                     filed=filed,
                     large_threshold=large_threshold,
@@ -251,7 +256,13 @@ class SqliteSpool:
 
         The leases end when the outcomes are durable. While the disk is full or broken they are kept and tried again;
         `done` waits for that.
+
+        Raises:
+            ValueError: a state that is none of `State`.
         """
+        for record in records:
+            if record.state not in (State.QUEUED, State.DELIVERED, State.FAILED):
+                raise ValueError(f"message {record.message_id}: {record.state!r} is no state of a recipient")
         parts = [records[start : start + store.MOST_ROWS] for start in range(0, len(records), store.MOST_ROWS)]
         for part in parts or [records]:
             self._record(part, done if not parts or part is parts[-1] else None)

@@ -82,6 +82,7 @@ class GroupWriter:
         self._retry_at = 0.0
         self._must_check = False
         self._wal_pages = 0.0
+        self._soft_pages = min(keeper.SOFT_PAGES, health.ballast.size_bytes // 2 // schema.PAGE_BYTES)
         self._checkpointing = False
         self._is_copied = False
         self._connection: sqlite3.Connection | None = self._connect()
@@ -238,7 +239,9 @@ class GroupWriter:
                 if answer != "ok":
                     raise SpoolUnhealthy(f"{self._path} is damaged: {answer}")
                 self._must_check = False
-            keeper.checkpoint(self._connection)  # a WAL that begins anew needs no new room on a full disk
+            if isinstance(self._health.broken, SpoolFull):
+                self._health.ballast.release()
+                keeper.checkpoint(self._connection)  # a WAL that begins anew needs no new room
             store.probe(self._connection)
         except SpoolError as error:
             self._health.broken = error
@@ -262,7 +265,7 @@ class GroupWriter:
         if self._connection is None:
             return
         if not self._checkpointing:
-            if self._wal_pages > (keeper.IDLE_PAGES if at_once else keeper.SOFT_PAGES):
+            if self._wal_pages > (keeper.IDLE_PAGES if at_once else self._soft_pages):
                 self._checkpointing = True
                 self._keeper.request_checkpoint()
             return
@@ -276,7 +279,7 @@ class GroupWriter:
                 return
             self._health.counters.checkpoints += 1
             # A long read elsewhere (an operator's shell) may hold pages back: ask again a little later.
-            self._wal_pages = 0.0 if in_log == copied else keeper.SOFT_PAGES * 0.75
+            self._wal_pages = 0.0 if in_log == copied else self._soft_pages * 0.75
 
     def _give_space_back(self, connection: sqlite3.Connection) -> None:
         """When idle, return free pages to the file system: many of them, or any when the disk is short."""

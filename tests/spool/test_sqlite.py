@@ -195,7 +195,9 @@ def test_files_have_the_mode_and_large_bodies_a_file_that_goes_with_them(tmp_pat
     path = spool.body(message_id).path
     found = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.stat().st_mode & 0o777 for file in found} == {0o600}
-    assert {"lock", "spool.db", "spool.db-wal", "spool.db-shm", Path(path).name} == {file.name for file in found}
+    assert {"lock", "ballast", "spool.db", "spool.db-wal", "spool.db-shm", Path(path).name} == {
+        file.name for file in found
+    }
     assert {file.stat().st_mode & 0o777 for file in tmp_path.rglob("*") if file.is_dir()} == {0o700}
     note(spool, delivered(message_id, 0))
     spool.close()
