@@ -68,6 +68,7 @@ def _end_at_once(number: int) -> None:
 
 def _finish(writer: LineWriter) -> None:
     """Give the log's thread a moment to write its last lines."""
+    writer.flush()
     deadline = time.monotonic() + _LAST_LINES_S
     while not writer.is_idle and time.monotonic() < deadline:
         gevent.sleep(0.005)

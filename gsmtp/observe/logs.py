@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from typing import Protocol
 
@@ -30,7 +31,7 @@ LEVELS = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-_NEEDS_QUOTES = frozenset(' "=\\\t')
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 
 
 class EventLog:
@@ -77,7 +78,7 @@ class EventLog:
 
 def _quote(value: object) -> str:
     text = str(value)
-    if text and _NEEDS_QUOTES.isdisjoint(text) and text.isprintable():
+    if _PLAIN.fullmatch(text):
         return text
     return '"' + _one_line(text).replace('"', '\\"') + '"'
 

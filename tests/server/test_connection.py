@@ -8,24 +8,20 @@ from pathlib import Path
 import gevent
 import pytest
 
-from tests.support.inprocess import Running, running
+from tests.support.inprocess import running
 
 CONF = 'ESMTP_Listener { Listen "127.0.0.1:0" { } }'
 
 
-def _queued(server: Running) -> list[str]:
-    return [due.address for due in server.supervisor._spool.due(2**40, 1000)]
-
-
 def test_a_message_is_in_the_spool_byte_for_byte(tmp_path: Path) -> None:
-    body = b"From: a@example.net\r\nDate: Wed, 01 Jan 2025 00:00:00 +0000\r\nMessage-ID: <1@x>\r\n\r\n..dot\r\n\xff\xfe\r\n"
+    body = b"From: a@example.net\r\nDate: Wed, 01 Jan 2025 00:00:00 +0000\r\nMessage-ID: <1@x>\r\n\r\n"
+    body += b"..dot\r\n\xff\xfe\r\n"
     with running(tmp_path, CONF) as server:
         client = server.client().greet()
         got = client.transaction(body)
         id_ = got.split()[-1].decode()
         assert got == f"250 OK {id_}\r\n".encode()
-        (due,) = server.supervisor._spool.due(2**40, 10)
-        assert (due.message_id, due.address, due.domain) == (id_, "b@example.com", "example.com")
+        assert server.queued() == [(id_, "b@example.com")]
         kept = b"".join(server.supervisor._spool.body(id_).pieces())
         trace, _, rest = kept.partition(b"From: ")
         assert rest == body.partition(b"From: ")[2].replace(b"..dot", b".dot")
@@ -45,7 +41,7 @@ def test_pipelined_commands_are_answered_in_order(tmp_path: Path) -> None:
         replies = [client.reply() for _ in range(8)]
         assert [reply[:3] for reply in replies] == [b"250", b"250", b"250", b"550", b"354", b"250", b"250", b"221"]
         assert client.is_closed()
-        assert _queued(server) == ["b@example.com"]
+        assert [address for _, address in server.queued()] == ["b@example.com"]
 
 
 @pytest.mark.parametrize("cut", [b"", b"Subj", b"Subject: x\r\n\r\nbody\r\n", b"Subject: x\r\n\r\nbody\r\n."])
@@ -58,7 +54,7 @@ def test_a_connection_cut_in_data_leaves_nothing(tmp_path: Path, cut: bytes) -> 
         client.send(cut)
         client.reset() if cut else client.close()
         server.wait_for(lambda: server.sessions == 0)
-        assert _queued(server) == []
+        assert server.queued() == []
 
 
 def test_a_connection_cut_in_a_large_body_leaves_no_file(tmp_path: Path) -> None:
@@ -71,7 +67,7 @@ def test_a_connection_cut_in_a_large_body_leaves_no_file(tmp_path: Path) -> None
         client.reset()
         server.wait_for(lambda: server.sessions == 0)
         server.wait_for(lambda: not [one for one in (tmp_path / "spool" / "bodies").rglob("*") if one.is_file()])
-        assert _queued(server) == []
+        assert server.queued() == []
 
 
 def test_a_megabyte_without_a_newline_costs_bounded_memory(tmp_path: Path) -> None:
@@ -83,9 +79,19 @@ def test_a_megabyte_without_a_newline_costs_bounded_memory(tmp_path: Path) -> No
             client.send(b"x" * 16384)
             gevent.sleep(0)
             most = max(most, connection.session.pending_bytes)
-        client.send(b"\r\n")
         assert client.reply() == b"500 5.5.2 line too long\r\n"
+        assert client.is_closed(), "nobody sends more than 128 KiB without a line end by mistake"
         assert most <= 2 * 16384
+        client.close()
+
+
+def test_a_line_that_is_too_long_is_refused_and_the_session_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path, CONF) as server:
+        client = server.client().greet()
+        for _ in range(4):
+            client.send(b"x" * 16384)
+            gevent.sleep(0)
+        assert client.say(b"") == b"500 5.5.2 line too long\r\n"
         assert client.code(b"NOOP") == 250
         client.close()
 

@@ -7,8 +7,9 @@ see `tests/support/server.py`.
 from __future__ import annotations
 
 import io
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import gevent
@@ -142,6 +143,12 @@ class Running:
         """Write the file anew and reload."""
         self.path.write_text(text)
         self.supervisor.reload()
+
+    def queued(self) -> list[tuple[str, str]]:
+        """Message id and address of every recipient in the spool."""
+        with closing(sqlite3.connect(self.path.parent / "spool" / "spool.db")) as database:
+            rows = database.execute("SELECT name, address FROM recipient JOIN message ON id = message ORDER BY id, idx")
+            return [(str(name), str(address)) for name, address in rows]
 
     def wait_for(self, what: object, message: str = "") -> None:
         """Wait until a callable is true."""

@@ -1,0 +1,42 @@
+"""Work that is put together: done once, a moment after it was first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+
+class Later:
+    """Runs a function on the hub once `delay_s` after `arm`, however often `arm` was called meanwhile.
+
+    Args:
+        delay_s: seconds; 0 for the end of this turn of the loop.
+        function: must not block.
+    """
+
+    __slots__ = ("_delay_s", "_function", "_is_armed", "_loop", "_timer")
+
+    def __init__(self, delay_s: float, function: Callable[[], object]) -> None:
+        self._delay_s = delay_s
+        self._function = function
+        self._is_armed = False
+        self._loop: Any = gevent.get_hub().loop
+        self._timer: Any = self._loop.timer(delay_s) if delay_s else None
+
+    def arm(self) -> None:
+        """Have the function run soon. One comparison when it will already."""
+        if self._is_armed:
+            return
+        self._is_armed = True
+        if self._timer is None:
+            self._loop.run_callback(self._run)
+        else:
+            self._timer.start(self._run)
+
+    def _run(self) -> None:
+        self._is_armed = False
+        if self._timer is not None:
+            self._timer.stop()
+        self._function()
