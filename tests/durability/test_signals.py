@@ -138,7 +138,7 @@ def test_hup_with_a_bad_file_keeps_the_old_configuration(tmp_path: Path) -> None
         server.signal(signal.SIGHUP)
         wait_until(lambda: "the old configuration stays" in server.log(), "the refusal")
         log = server.log()
-        assert re.search(r"gsmtp\.conf:\d+:\d+: .*Listn", log), "each problem with its place"
+        assert re.search(r"gsmtp\.conf:\d+:\d+: .*listn", log, re.IGNORECASE), "each problem with its place"
         assert re.search(r"gsmtp\.conf:\d+:\d+: .*drain_time", log, re.IGNORECASE)
         assert kept.message(b"user@example.com", compose(1, plain(1))).startswith(b"250 ")
         with Wire(server.port) as fresh:
