@@ -23,12 +23,12 @@ from gevent.pool import Group
 
 from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
-from gsmtp.core.errors import DeliveryError, SpoolError
+from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
-from gsmtp.delivery.router import Domains, Route, Router
-from gsmtp.delivery.transport import Connect, Native, Tools
+from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
+from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
 from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.base import Due, Record, Spool, State
@@ -130,6 +130,9 @@ class Delivery:
         log: tells of each attempt; by default the logger ``gsmtp.delivery``.
         connect: makes sockets; by default gevent's.
         window: recipients in memory at the most.
+
+    Raises:
+        ConfigError: the transports' folder wasn't loaded.
     """
 
     def __init__(
@@ -143,6 +146,9 @@ class Delivery:
         connect: Connect = green_connect,
         window: int = WINDOW,
     ) -> None:
+        missing = [name for name in TRANSPORT_NAMES if name not in TRANSPORTS]
+        if missing:
+            raise ConfigError(f"transports not loaded: {', '.join(missing)}")
         self._spool = spool
         self._clock = clock or SystemClock()
         self._log = log or LoggingLog()
@@ -161,6 +167,7 @@ class Delivery:
         self._wake = Event()
         self._settled = Event()
         self._unwritten: list[Sequence[Record]] = []
+        self._unwritten_told = False
         self._held = 0
         self._active_batches = 0
         self._active = 0
@@ -285,34 +292,43 @@ class Delivery:
     def _admit(self, found: Sequence[Due]) -> None:
         open_batches: dict[tuple[str, str, int], Batch] = {}
         for due in found:
-            options = self._router.options(due.domain)
-            if options[SUSPEND_DELIVERY]:
-                self._hold(due, None, "delivery to the domain is suspended")
-                continue
-            route: Route | None = None
-            failure = ""
             try:
-                route = self._router.route(due.domain)
-                options = route.domain_view
-            except DeliveryError as error:
-                failure = str(error)
-            key = route.key if route else "none"
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = Lane(key, 1)
-            lane.limit = options[MAX_OUTBOUND_CONNECTIONS]
-            if lane.recipients >= self._window // 4:
-                self._hold(due, lane, "many messages wait for the destination")
-                continue
-            # Domains that share a hop may differ in their retries: a batch has one set of options.
-            place = (due.message_id, key, id(options))
-            batch = open_batches.get(place)
-            if batch is None or len(batch.dues) >= MAX_BATCH:
-                batch = open_batches[place] = Batch(due.message_id, route, RetryPolicy.of(options), failure)
-                lane.waiting.append(batch)
-            batch.dues.append(due)
-            lane.recipients += 1
-            self._offer(lane)
+                self._admit_one(due, open_batches)
+            except Exception as error:  # noqa: BLE001 - one recipient's trouble must not strand the others
+                self._log.problem(f"{due.message_id} for {due.address} can't be queued", error)
+                self._hold(due, None, f"{type(error).__name__} in the queue, see the log")
+
+    def _admit_one(self, due: Due, open_batches: dict[tuple[str, str, int], Batch]) -> None:
+        """Put a recipient into the lane of its destination."""
+        options = self._router.options(due.domain)
+        if options[SUSPEND_DELIVERY]:
+            self._hold(due, None, "delivery to the domain is suspended")
+            return
+        route: Route | None = None
+        failure = ""
+        try:
+            route = self._router.route(due.domain)
+            options = route.domain_view
+        except DeliveryError as error:
+            failure = str(error)
+        key = route.key if route else "none"
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, 1)
+        lane.limit = options[MAX_OUTBOUND_CONNECTIONS]
+        if lane.recipients >= self._window // 4:
+            self._hold(due, lane, "many messages wait for the destination")
+            return
+        # Domains that share a hop may differ in their retries: a batch has one set of options.
+        place = (due.message_id, key, id(options))
+        batch = open_batches.get(place)
+        if batch is None or len(batch.dues) >= MAX_BATCH:
+            batch = Batch(due.message_id, route, RetryPolicy.of(options), failure)
+            open_batches[place] = batch
+            lane.waiting.append(batch)
+        batch.dues.append(due)
+        lane.recipients += 1
+        self._offer(lane)
 
     def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
         """Leave a recipient in the spool for now: skip its domain, or put it off when many domains are skipped."""
@@ -427,9 +443,12 @@ class Delivery:
         """On the hub: the records are durable, or weren't written and are kept for the next sweep."""
         if error is not None:
             # Giving them back would deliver again what was delivered.
+            if not self._unwritten_told:
+                self._unwritten_told = True
+                self._log.problem(f"outcomes of {records[0].message_id} can't be written, trying again: {error}")
             self._unwritten.append(records)
-            self._log.problem(f"outcomes of {records[0].message_id} can't be written, trying again: {error}")
             return
+        self._unwritten_told = False
         for record in records:
             self._count(record)
         self._let_go(len(records))

@@ -25,6 +25,8 @@ from gsmtp.delivery.options import (
     ROUTES,
 )
 
+TRANSPORT_NAMES = ("lmtp", "maildir", "smtp")
+"""The transports that routes lead to; who delivers must have loaded them."""
 _CACHED_DOMAINS = 10_000
 
 

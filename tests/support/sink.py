@@ -212,13 +212,14 @@ class _Session:
         if not self.say(self.sink.answer("DATA", default)):
             return
         wire = bytearray(b"\r\n")
-        while b"\r\n.\r\n" not in wire[-len(self.buffer) - 5 :]:
+        start = 0
+        while (found := wire.find(b"\r\n.\r\n", start)) < 0:
+            start = max(len(wire) - 4, 0)
+            if not self.buffer:
+                self.fill()
             wire += self.buffer
             self.buffer.clear()
-            if b"\r\n.\r\n" in wire:
-                break
-            self.fill()
-        end = wire.index(b"\r\n.\r\n") + 5
+        end = found + 5
         self.buffer[:] = wire[end:]
         raw = bytes(wire[2:end])
         self.done(raw, (b"\r\n" + raw[:-3]).replace(b"\r\n.", b"\r\n")[2:])
