@@ -50,8 +50,12 @@ class Inspector:
     def __init__(self, base: str) -> None:
         self.base = base
         self._path = schema.database_path(base)
-        if not os.path.exists(self._path):
-            raise NoSpool(f"there is no spool at {base}")
+        try:
+            os.stat(self._path)
+        except FileNotFoundError as error:
+            raise NoSpool(f"there is no spool at {base}") from error
+        except OSError as error:
+            raise SpoolUnhealthy(f"can't read the spool at {base}: {error.strerror}") from error
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -74,7 +78,7 @@ class Inspector:
             yield
         except sqlite3.Error as error:
             readable = os.access(self._path, os.R_OK)
-            why = str(error) if readable else "no permission to read it"
+            why = str(error) if readable else "Permission denied"
             raise SpoolUnhealthy(f"can't read the spool {self._path}: {why}") from error
 
     def messages(self, *, state: str = "", domain: str = "", limit: int = 0) -> Iterator[QueuedMessage]:
