@@ -134,9 +134,6 @@ THREADPOOL = declare_stanza(
 SECURITY = declare_stanza(
     Stanza("Security", Name.NONE, _GLOBAL, "Whose rights the server has once its sockets are bound.")
 )
-DEBUG_FLAGS = declare_stanza(
-    Stanza("Debug_Flags", Name.NONE, _GLOBAL, "What is logged: for each level the subsystems whose messages are.")
-)
 DOMAIN = declare_stanza(
     Stanza(
         "Domain",
@@ -174,6 +171,7 @@ def _later(
         )
 
 
+LOG_LEVEL_LATER = "`gsmtp run --log-level` sets the level of the whole log"
 CONSOLE_LATER = "there is no console yet"
 BINDING_LATER = "all mail is sent from the system's own address"
 CLUSTER_NEVER = "gsmtp forms no clusters"
@@ -191,6 +189,13 @@ _later(
     "one process serves all sessions",
     name=Name.REQUIRED,
     doc="A named group of event loops: worker processes that share the sockets.",
+    free_form=False,
+)
+_later(
+    "Debug_Flags",
+    LOG_LEVEL_LATER,
+    name=Name.NONE,
+    doc="What is logged: for each level the subsystems whose messages are.",
     free_form=False,
 )
 _later(

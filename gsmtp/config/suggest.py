@@ -11,10 +11,12 @@ def nearest(name: str, candidates: Iterable[str], limit: int = 1) -> list[str]:
 
     Args:
         name: what was written.
-        candidates: the valid names in their own spelling.
+        candidates: the valid names in their own spelling; of two that differ in case the first one counts.
         limit: how many at most.
     """
-    spelled = {candidate.lower(): candidate for candidate in candidates}
+    spelled: dict[str, str] = {}
+    for candidate in candidates:
+        spelled.setdefault(candidate.lower(), candidate)
     plain = {key.replace("_", "").replace("-", ""): key for key in spelled}
     key = name.lower()
     squeezed = key.replace("_", "").replace("-", "").replace(" ", "")

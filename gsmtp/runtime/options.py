@@ -109,6 +109,7 @@ STACK_SIZE: Option[int] = declare(
         dynamic=False,
         doc="Stack of each native thread of the pool; 0 means the system's. Green threads have no such limit.",
         source="Momentum: stack_size",
+        unserved="native threads have the system's stack, and green threads none of their own",
     )
 )
 

@@ -90,6 +90,7 @@ CONTEXT: Option[dict[str, str]] = declare(
         "the narrower scope's win.",
         source="Momentum: context",
         merges=True,
+        unserved="nothing reads a connection's context yet",
     )
 )
 
@@ -335,6 +336,7 @@ DEFAULT_CHARSET: Option[str] = declare(
         scopes=MESSAGE,
         doc="Character set assumed for 8-bit text that names none. For hooks; a message is never changed by it.",
         source="Momentum: default_charset",
+        unserved="nothing asks for the character set of a message yet",
     )
 )
 
