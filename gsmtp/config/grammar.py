@@ -72,8 +72,12 @@ def p_head(p: Any) -> None:
     | REGEX_HEAD"""
     if isinstance(p[1], StanzaNode):
         p[0] = p[1]
-    else:
-        p[0] = StanzaNode(_name(p, p[1]), p[2] if len(p) == 3 else None, [], p[1].start)
+        return
+    name = p[2] if len(p) == 3 else None
+    # A word on the next line may be a scope of its own, after a word that lacks its value.
+    if name is not None and not name.quoted and "\n" in p.lexer.document.text[p[1].end : name.start]:
+        raise Trouble
+    p[0] = StanzaNode(_name(p, p[1]), name, [], p[1].start)
 
 
 def p_option(p: Any) -> None:

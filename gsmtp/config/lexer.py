@@ -32,7 +32,7 @@ INVISIBLE = "\u0085\u00a0\u00ad\u200b\u200c\u200d\u2028\u2029\u202f\u2060\u3000\
 DAMAGE = re.compile(f"[{TYPOGRAPHIC_QUOTES}{INVISIBLE}]")
 
 # The language sets no limit to nesting, the documentation nests 4 deep; beyond this it is damage or an attack.
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_\-]*"
 _PLAIN_STRING = r'[^"\\\x00-\x08\x0a-\x1f\x7f]*'

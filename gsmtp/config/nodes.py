@@ -89,9 +89,10 @@ class StanzaNode:
         start: offset of the word.
         open: offset of ``{``, or in YAML of the mapping.
         end: offset after ``}``, or in YAML after the mapping.
+        lead: in YAML, for the first instance below a scope word, the word's offset; otherwise -1.
     """
 
-    __slots__ = ("end", "items", "name", "open", "start", "word")
+    __slots__ = ("end", "items", "lead", "name", "open", "start", "word")
 
     def __init__(
         self, word: str, name: Text | None, items: list[Item], start: int = -1, open_at: int = -1, end: int = -1
@@ -101,6 +102,7 @@ class StanzaNode:
         self.items = items
         self.start = start
         self.open = open_at
+        self.lead = -1
         self.end = end
 
 

@@ -273,7 +273,7 @@ class _Reader:
         self._end_of_value(name)
 
     def _after_text(self, name: Token, text: Token) -> None:
-        if self._opens_stanza(2):
+        if self._opens_stanza(2) and not (text.first and text.kind == "word" and remarks.is_scope_only(text.text)):
             self._enter(name, text.node(), self._peek(2 if self._peek(2).kind == "{" else 3))
         elif text.first or text.line != name.line:
             self._bare(name)
@@ -293,7 +293,8 @@ class _Reader:
             self.at += 2
             option = OptionNode(name.text, text.node(), name.start)
             self._add(option)
-            remarks.missing_equals(self.document, option, self.problems)
+            if self.document.text[name.end : name.end + 1] != ":":
+                remarks.missing_equals(self.document, option, self.problems)
         else:
             self._words(name)
 
@@ -573,6 +574,7 @@ class _Reader:
                 value = Text(token.text.rstrip(","), False, token.start, token.end - 1)
             pairs.append((key.node(), value))
             self.at += 1
+            self._second_equals(token)
         elif token.kind == "(":
             pairs.append((key.node(), self._array(key.text)))
         elif token.kind == "[":
@@ -581,6 +583,14 @@ class _Reader:
             self._skip_collection()
         else:
             self._error(key, f"key '{key.text}' has no value", f"write '{key.text} = VALUE'", "missing-value")
+
+    def _second_equals(self, value: Token) -> None:
+        """After a pair: ``a = b = c``."""
+        while self._peek().kind == "=" and self._peek().line == value.line:
+            self._error(self._peek(), "stray '='", "remove it; a value that holds '=' needs quotes", "stray-equals")
+            self.at += 1
+            if self._peek().is_text and self._peek().line == value.line and self._peek(1).kind != "=":
+                self.at += 1
 
 
 def _show(text: str) -> str:

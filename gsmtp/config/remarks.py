@@ -5,6 +5,7 @@ Only here does the reading of conf text ask the tables of options and stanzas, a
 
 from __future__ import annotations
 
+from gsmtp.config import accepted
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.nodes import Document, OptionNode, Text
 from gsmtp.config.option import OPTIONS
@@ -49,13 +50,13 @@ def show(value: Text) -> str:
 
 def is_known(name: str) -> bool:
     """Whether an option or a stanza of that name is declared."""
-    return bool(OPTIONS.named(name)) or STANZAS.get(name) is not None
+    return _is_option(name) or STANZAS.get(name) is not None
 
 
 def is_scope_only(name: str) -> bool:
     """Whether the name is that of a scope and of no option, so that it can't be meant as ``name value``."""
     stanza = STANZAS.get(name)
-    return stanza is not None and not OPTIONS.named(name)
+    return stanza is not None and not _is_option(name)
 
 
 def explain_bare_word(name: str) -> tuple[str, str]:
@@ -69,13 +70,19 @@ def explain_bare_word(name: str) -> tuple[str, str]:
         return "dots that stand for something left out", "remove them: they are a mark of the manual, not syntax"
     if set(name) <= {"»"}:
         return "mark of a folded line", "remove it and join the lines: it is a mark of the manual, not syntax"
+    if name == "*/":
+        return "'*/' ends no comment", "comments don't nest: the first '*/' ended it; remove the inner '/*' and '*/'"
     stanza = STANZAS.get(name)
-    if stanza is not None and not OPTIONS.named(name):
-        instance = "" if stanza.name is Name.NONE else ' "NAME"'
+    if stanza is not None and not _is_option(name):
+        instance = ' "NAME"' if stanza.name is Name.REQUIRED else ""
         return f"scope '{name}' without its braces", f"write '{name}{instance} {{ }}'"
-    if OPTIONS.named(name):
+    if _is_option(name):
         return f"option '{name}' has no value", f"write '{name} = VALUE'"
     return f"word '{name}' alone is no statement", f"write '{name} = VALUE' for an option, '{name} {{ }}' for a scope"
+
+
+def _is_option(name: str) -> bool:
+    return bool(OPTIONS.named(name) or accepted.named(name))
 
 
 def split_commas(item: Text) -> list[Text]:

@@ -129,7 +129,7 @@ class Scanner:
                 at,
                 at + 1,
                 f"control character U+{ord(self.text[at]):04X}",
-                'remove it; in a "…" string write \\r, \\n or \\t for these three, others can\'t be written',
+                "remove it; in a string CR, LF and TAB are written \\r, \\n and \\t",
                 "control-character",
             )
         return True
@@ -192,7 +192,7 @@ class Scanner:
         at = self.at
         mixed = _TYPOGRAPHIC_END.match(self.text, at)
         match = _STRING.match(self.text, at)
-        if mixed is not None and (match is None or "\n" in match[0]):
+        if mixed is not None and (match is None or "\n" in match[0] or self._is_glued(match.end())):
             self._typographic_error(mixed.end() - 1)
             self._add("string", unescape(mixed[1]), at, mixed.end())
         elif match is None or (self.cut_strings and self._looks_unclosed(match)):
@@ -214,9 +214,14 @@ class Scanner:
     def _looks_unclosed(self, match: re.Match[str]) -> bool:
         if "\n" not in match[0]:
             return False
-        after = self.text[match.end() : match.end() + 1]
-        glued = bool(after) and after not in " \t\r\n\f\v#={}[]()',"
-        return glued or _NEXT_OPTION.fullmatch(match[0][match[0].rfind("\n") + 1 : -1]) is not None
+        return (
+            self._is_glued(match.end()) or _NEXT_OPTION.fullmatch(match[0][match[0].rfind("\n") + 1 : -1]) is not None
+        )
+
+    def _is_glued(self, end: int) -> bool:
+        """Whether what follows a string directly shows that its last quote was meant to begin a string."""
+        after = self.text[end : end + 1]
+        return bool(after) and after not in " \t\r\n\f\v#={}[]()',"
 
     def _raw_string(self) -> None:
         at = self.at

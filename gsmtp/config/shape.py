@@ -78,4 +78,4 @@ def _declared(scope: str, word: str) -> Shape | None:
     options = [declared] if declared is not None else OPTIONS.named(word)
     if any(option.kind.name == "dictionary" for option in options) or _DICTIONARIES.fullmatch(word.lower()):
         return Shape.DICTIONARY
-    return None
+    return Shape.OPTION if options else None

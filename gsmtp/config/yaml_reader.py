@@ -11,11 +11,12 @@ Source: reference/config-language.md section 16.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import yaml
 
-from gsmtp.config import shape
+from gsmtp.config import remarks, shape
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.lexer import MAX_DEPTH
 from gsmtp.config.nodes import (
@@ -86,21 +87,36 @@ def _compose(text: str, document: Document, problems: Problems) -> yaml.Node | N
 
 
 def _report_syntax(error: yaml.MarkedYAMLError, document: Document, problems: Problems) -> None:
-    mark = error.problem_mark or error.context_mark
-    at = min(mark.index, len(document.text)) if mark is not None else 0
-    message = " ".join(part for part in (error.problem, error.context) if part)
-    hint = error.note or ""
-    if "cannot start any token" in message:
-        hint = "a value that begins with this character needs quotes"
-    elif "mapping values are not allowed" in message:
-        hint = "put a value that holds ': ' in quotes, and check the indentation"
-    elif "found undefined alias" in message or "alias" in message:
-        hint = "a value that begins with '*' or '&' needs quotes"
+    """Say what PyYAML found: where it noticed, or where the thing began that doesn't end."""
+    noticed, begun = error.problem_mark or error.context_mark, error.context_mark
+    at = min(noticed.index, len(document.text)) if noticed is not None else 0
+    problem, context = error.problem or "", error.context or ""
     related = []
-    if error.context_mark is not None and error.context_mark.index != at:
-        start = error.context_mark.index
-        related.append(("begun here", document.span(start, start + 1)))
+    if begun is not None and begun.index != at:
+        related.append(("begun here", document.span(begun.index, begun.index + 1)))
+    for sign, message, hint in _UNCLOSED:
+        if begun is not None and sign in context and begun.line != document.position(at)[0] - 1:
+            noticed_at = [("noticed here", document.span(at, at + 1))] if at < len(document.text) else []
+            problems.error(document.span(begun.index, begun.index + 1), message, hint, "yaml-syntax", noticed_at)
+            return
+    message = " ".join(part for part in (problem, context) if part)
+    hint = next((hint for sign, hint in _HINTS if sign in message), "")
     problems.error(document.span(at, at + 1), f"not YAML: {message}", hint, "yaml-syntax", related)
+
+
+# What PyYAML says, what it means, what to do.
+_UNCLOSED = (
+    ("scanning a quoted scalar", "string is not closed", "add a quote where it ends"),
+    ("parsing a flow sequence", "list is not closed", "add ']' after its last item, and ',' between items"),
+    ("parsing a flow mapping", "mapping is not closed", "add '}' after its last pair, and ',' between pairs"),
+)
+_HINTS = (
+    ("'\\t'", "indent with spaces: YAML takes no tabs there"),
+    ("cannot start any token", "a value that begins with this character needs quotes"),
+    ("mapping values are not allowed", "put a value that holds ': ' in quotes, and check the indentation"),
+    ("alias", "a value that begins with '*' or '&' needs quotes"),
+    ("could not find expected ':'", "write 'name: value'"),
+)
 
 
 def _comments(text: str) -> Iterator[Comment]:
@@ -131,6 +147,9 @@ class _Reader:
     def __init__(self, document: Document, problems: Problems) -> None:
         self.document = document
         self.problems = problems
+        # Aliases can make a small text mean a huge tree.
+        self.budget = 1000 + 10 * len(document.text)
+        self.comment_starts = [comment.start for comment in document.comments]
 
     def _error(self, node: yaml.Node, message: str, hint: str, code: str) -> None:
         self.problems.error(self.document.span(*_range(node)), message, hint, code)
@@ -186,6 +205,11 @@ class _Reader:
 
     def _entry(self, key: yaml.ScalarNode, value: yaml.Node, scope: str, depth: int) -> list[Item]:
         word = key.value
+        self.budget -= 1
+        if self.budget <= 0:
+            if self.budget == 0:
+                self._error(key, "aliases expand to too much", "write the settings out, or use an include", "too-much")
+            return []
         if word.lower() in _INCLUDES:
             return self._include(key, value)
         meaning = self._shape(scope, word, value)
@@ -193,6 +217,9 @@ class _Reader:
             return self._named(key, value, depth)
         if meaning is Shape.UNNAMED:
             return self._unnamed(key, value, depth)
+        if remarks.is_scope_only(word):
+            self._error(value, f"scope '{word}' must be a mapping", f"write '{word}: {{…}}'", "yaml-shape")
+            return []
         if not word:
             self._error(key, "an empty option name", "write 'name: value'", "yaml-key")
             return []
@@ -200,8 +227,10 @@ class _Reader:
         return [] if read is None else [OptionNode(word, read, key.start_mark.index)]
 
     def _shape(self, scope: str, word: str, node: yaml.Node) -> Shape:
-        if node.tag in shape.TAGS:
+        if node.tag in shape.TAGS and isinstance(node, yaml.CollectionNode):
             return shape.TAGS[node.tag]
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTION_TAGS:
+            self._error(node, f"tag {_short(node.tag)} is not served", "remove it", "yaml-tag")
         if isinstance(node, yaml.MappingNode):
             inner = [_kind(value) for _, value in node.value]
             return shape.of_mapping(scope, word, inner)
@@ -223,10 +252,29 @@ class _Reader:
         return items
 
     def _unnamed(self, key: yaml.ScalarNode, value: yaml.Node, depth: int) -> list[Item]:
-        """One stanza; of a list of lists or mappings, one stanza for each."""
-        word, start = key.value, key.start_mark.index
-        items = self.body(value, word.lower(), depth + 1)
-        return [StanzaNode(word, None, items, start, *_range(value))]
+        return list(self._stanzas(key.value, None, key.start_mark.index, value, depth))
+
+    def _stanzas(self, word: str, name: Text | None, start: int, value: yaml.Node, depth: int) -> Iterator[StanzaNode]:
+        """One stanza for a mapping, one for each mapping of a list."""
+        parts = value.value if isinstance(value, yaml.SequenceNode) and value.value else [value]
+        for part in parts:
+            items = self.body(part, word.lower(), depth + 1)
+            opened, end = _range(part)
+            # Comments stand between a key and what it means, and behind that at its depth.
+            yield StanzaNode(word, name, items, start if part is parts[0] else opened, opened, self._extend(part, end))
+
+    def _extend(self, node: yaml.Node, end: int) -> int:
+        """The end of a block together with the comments below it that are indented as far as it is."""
+        if not isinstance(node, yaml.MappingNode) or node.flow_style is not False:
+            return end
+        at = bisect_left(self.comment_starts, end)
+        for comment in self.document.comments[at:]:
+            if self.document.text[end : comment.start].strip():
+                break
+            if self.document.position(comment.start)[1] - 1 < node.start_mark.column:
+                break
+            end = comment.end
+        return end
 
     def _named(self, key: yaml.ScalarNode, value: yaml.Node, depth: int) -> list[Item]:
         word = key.value
@@ -240,13 +288,11 @@ class _Reader:
             return []
         items: list[Item] = []
         for name, body in self._pairs(value, fold_case=False):
-            items.append(self._instance(word, name, body, depth))
+            text = self._text(name)
+            for stanza in self._stanzas(word, text, text.start, body, depth):
+                stanza.lead = -1 if items else key.start_mark.index
+                items.append(stanza)
         return items
-
-    def _instance(self, word: str, name: yaml.ScalarNode, body: yaml.Node, depth: int) -> StanzaNode:
-        text = self._text(name)
-        items = self.body(body, word.lower(), depth + 1)
-        return StanzaNode(word, text, items, text.start, *_range(body))
 
     def _named_in_list(self, word: str, item: yaml.Node, depth: int) -> list[Item]:
         """``- {name: ":25", idle_time: 100}``, or ``- {":25": {idle_time: 100}}``."""
@@ -266,13 +312,15 @@ class _Reader:
             item.tag, [pair for pair in item.value if pair[0] is not names[0][0]], item.start_mark, item.end_mark
         )
         text = self._text(names[0][1])
-        return [StanzaNode(word, text, self.body(rest, word.lower(), depth + 1), text.start, *_range(item))]
+        return list(self._stanzas(word, text, text.start, rest, depth))
 
     def _value(self, key: yaml.ScalarNode, node: yaml.Node, *, as_dictionary: bool) -> ValueNode | None:
         name = key.value
-        if _is_null(node) and not node.value:
-            self._error(key, f"option '{name}' has no value", f"write '{name}: VALUE'; \"\" is the empty value",
-                        "missing-value")  # fmt: skip
+        if _is_null(node):
+            hint = f"write '{name}: VALUE'; \"\" is the empty value"
+            if node.value:
+                hint = f'leave the option out, or put the word in quotes: "{node.value}"'
+            self._error(node if node.value else key, f"option '{name}' has no value", hint, "missing-value")
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._text(node, name)
@@ -291,7 +339,7 @@ class _Reader:
     def _array(self, name: str, node: yaml.SequenceNode) -> ArrayNode:
         items: list[Text] = []
         for item in node.value:
-            if isinstance(item, yaml.ScalarNode) and not (_is_null(item) and not item.value):
+            if isinstance(item, yaml.ScalarNode) and not _is_null(item):
                 items.append(self._text(item, name))
             else:
                 self._error(item, f"the list of '{name}' holds words and strings only", "lists don't nest",
@@ -317,6 +365,9 @@ class _Reader:
 _SCALAR_TAGS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")}
 
 
+_COLLECTION_TAGS = (f"{_TAG}map", f"{_TAG}seq")
+
+
 def _short(tag: str) -> str:
     return tag.replace(_TAG, "!!")
 
@@ -336,4 +387,11 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _range(node: yaml.Node) -> tuple[int, int]:
-    return node.start_mark.index, node.end_mark.index
+    """Offsets of a node's first character and after its last; the mark of a block ends where the next key begins."""
+    start: int = node.start_mark.index
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
+        # What an alias stands for is written before.
+        if last.start_mark.index > start:
+            return start, _range(last)[1]
+    return start, node.end_mark.index
