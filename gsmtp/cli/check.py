@@ -10,6 +10,7 @@ import sys
 from gsmtp.app.wiring import load
 from gsmtp.config.check import check
 from gsmtp.config.diagnostics import Problems
+from gsmtp.config.files import is_yaml
 from gsmtp.config.render import as_json, printable, render
 from gsmtp.config.source import read
 from gsmtp.config.tree import Tree
@@ -45,7 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Check the files; 0 when none has an error, else 1."""
-    if not args.syntax_only:
+    # Whether a YAML mapping is a stanza or a dictionary is only known from the declarations.
+    if not args.syntax_only or any(is_yaml(path) for path in args.files):
         load()
     results = []
     is_good = True

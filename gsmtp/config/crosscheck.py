@@ -330,13 +330,14 @@ def _maildir_patterns(tree: Tree) -> tuple[list[DomainPatterns], bool]:
     patterns: list[DomainPatterns] = []
     takes_all = False
     for maildir in tree.root.all("maildir"):
-        for key, setting in maildir.settings.items():
-            option = OPTIONS.find("maildir", key)
-            value = option.kind.parse(setting.value) if option is not None else None
-            if isinstance(value, DomainPatterns):
-                patterns.append(value)
-            elif key == "all_domains" and value:
-                takes_all = True
+        values = {
+            key: option.kind.parse(setting.value)
+            for key, setting in maildir.settings.items()
+            if (option := OPTIONS.find("maildir", key)) is not None
+        }
+        if values.get("enabled", True):
+            patterns += [value for value in values.values() if isinstance(value, DomainPatterns)]
+            takes_all = takes_all or values.get("all_domains", False)
     return patterns, takes_all
 
 

@@ -218,6 +218,11 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
             "[name a Gateway or Routes in a Domain stanza, or list it in a maildir stanza]",
         ),
         (
+            "relay_domains = ( a.example )\nmaildir m { basedir = /m all_domains = true enabled = false }",
+            "1:17: warning: no route for mail to 'a.example' "
+            "[name a Gateway or Routes in a Domain stanza, or list it in a maildir stanza]",
+        ),
+        (
             "tls_certificate = a\nESMTP_Listener { Listen :25 { tls_certificate = b } }",
             "1:1: warning: option tls_certificate is not served: there is no TLS yet: STARTTLS is not offered and no "
             "socket speaks TLS",
