@@ -1,8 +1,8 @@
 """How many messages a second the spool makes durable, beside one file and one fsync a message; judged by nobody.
 
 Committers are callbacks on the hub, as sessions are: each sends its next message when the last one was confirmed.
-``--busy`` lets the hub compute all the time meanwhile (some 10 µs of Python between two system calls), as a server under
-load does: then the commit thread has to wait for the GIL. Run it with ``python -m loadtest.spool_bench [--busy]
+``--busy`` lets the hub compute all the time meanwhile (some 10 µs of Python between two system calls), as a server
+under load does: then the commit thread has to wait for the GIL. Run it with ``python -m loadtest.spool_bench [--busy]
 [--deliver] [--seconds S] [--dir DIR] [--switch-interval S]``; DIR has to be on a real disk.
 """
 
@@ -72,11 +72,10 @@ class _Run:
 def _busy_hub() -> None:
     reading, writing = os.pipe()
     while True:
-        for _ in range(25):
-            sum(range(1000))
-            os.write(writing, b"x")
-            os.read(reading, 1)
-        gevent.sleep(0)
+        sum(range(1000))
+        os.write(writing, b"x")
+        os.read(reading, 1)
+        gevent.sleep(0)  # the loop turns after 50 of these
 
 
 def _spool(folder: str, committers: int, size: int, seconds: float, delivering: bool) -> str:
