@@ -24,17 +24,12 @@ class Reply:
     enhanced: str
     lines: tuple[str, ...]
     close: bool = False
-    _plain: bytes = field(init=False, repr=False, compare=False)
-    _full: bytes = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        full = self._lay_out(prefix)
-        plain = full if self.code >= 400 else self._lay_out("")
-        object.__setattr__(self, "_full", full)
-        object.__setattr__(self, "_plain", plain)
+    _plain: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _full: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def _lay_out(self, prefix: str) -> bytes:
+        if len(self.lines) == 1:
+            return f"{self.code} {prefix}{self.lines[0]}\r\n".encode("utf-8", "surrogateescape")
         last = len(self.lines) - 1
         return b"".join(
             f"{self.code}{' ' if number == last else '-'}{prefix}{line}\r\n".encode("utf-8", "surrogateescape")
@@ -42,8 +37,18 @@ class Reply:
         )
 
     def wire(self, enhanced: bool) -> bytes:
-        """The bytes to send; `enhanced` says whether ENHANCEDSTATUSCODES is in force."""
-        return self._full if enhanced else self._plain
+        """The bytes to send; `enhanced` says whether ENHANCEDSTATUSCODES is in force. Laid out once."""
+        if enhanced or self.code >= 400:
+            wire = self._full
+            if not wire:
+                wire = self._lay_out(f"{self.enhanced} " if self.enhanced else "")
+                object.__setattr__(self, "_full", wire)
+            return wire
+        wire = self._plain
+        if not wire:
+            wire = self._lay_out("")
+            object.__setattr__(self, "_plain", wire)
+        return wire
 
     @property
     def is_positive(self) -> bool:

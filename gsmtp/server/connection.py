@@ -42,6 +42,7 @@ from gsmtp.smtp.events import (
     Quit,
     Rcpt,
 )
+from gsmtp.smtp.options import CONTEXT
 from gsmtp.smtp.session import Facts, Session
 from gsmtp.spool.base import BodyWriter
 
@@ -131,7 +132,9 @@ class Connection:
             self._socket.setsockopt(level, number, value)
         service.connections.add(self)
         self._listener.session_began()
-        self._context.conn["pathway"] = self._plan.view.pathway
+        view = self._plan.view
+        configured = view[CONTEXT]
+        self._context.conn.update(configured, pathway=view.pathway)
         self._reader = self._listener.loop.io(self._socket.fileno(), 1)
         self._read_on()
         service.wheel.add(self)
@@ -550,6 +553,8 @@ def _reply_to(error: SpoolError) -> Reply:
 
 def _some_of(envelope: Envelope) -> str:
     """The first three recipients and how many more there are."""
+    if len(envelope.recipients) == 1:
+        return f"<{envelope.recipients[0].address}>"
     shown = ",".join(f"<{recipient.address}>" for recipient in envelope.recipients[:3])
     more = len(envelope.recipients) - 3
     return f"{shown},+{more}" if more > 0 else shown

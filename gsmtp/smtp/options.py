@@ -90,7 +90,6 @@ CONTEXT: Option[dict[str, str]] = declare(
         "the narrower scope's win.",
         source="Momentum: context",
         merges=True,
-        unserved="nothing reads a connection's context yet",
     )
 )
 

@@ -189,3 +189,20 @@ def test_blackhole_internal_takes_mail_and_keeps_nothing(tmp_path: Path) -> None
         assert client.transaction().startswith(b"250 ")
         assert other.queued() == []
         client.close()
+
+
+def test_the_context_option_sets_connection_variables_and_can_bypass_a_check(tmp_path: Path) -> None:
+    conf = """ESMTP_Listener {
+      Listen "127.0.0.1:0" {
+        context = [ origin = "all" ]
+        Peer "127.0.1.0/24" { context = [ __bypass_relay = "true" ] }
+      }
+    }"""
+    with running(tmp_path, conf) as other:
+        assert _ask(other, b"u@other.example", "127.0.1.1") == b"250 RCPT TO accepted.\r\n"
+        assert _ask(other, b"u@other.example", "127.0.2.1") == DENIED
+        client = other.client(source="127.0.1.1").greet()
+        (connection,) = [one for one in other.supervisor._service.connections if one.facts.client_ip == "127.0.1.1"]
+        assert connection._context.conn["origin"] == "all"
+        assert connection._context.conn["pathway"] == "default"
+        client.close()
