@@ -41,6 +41,18 @@ def test_a_message_lands_in_new_byte_for_byte(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "example.org" / "ann")) == ["cur", "new", "tmp"]
 
 
+def test_a_message_with_a_return_path_gets_no_second_one(tmp_path: Path) -> None:
+    """Reception puts one in front unless RFC2822_Trace_Headers is off."""
+    received = b"Return-Path: <from@example.net>\r\nReceived: by mx\r\n\r\nx\r\n"
+    deliver(tmp_path, "ann@example.org", body=stored(received))
+    assert list(files(tmp_path).values()) == [received]
+
+
+def test_an_empty_message_still_gets_its_return_path(tmp_path: Path) -> None:
+    deliver(tmp_path, "ann@example.org", body=stored(b""))
+    assert list(files(tmp_path).values()) == [b"Return-Path: <from@example.net>\r\n"]
+
+
 def test_without_the_domain_in_the_path(tmp_path: Path) -> None:
     deliver(tmp_path / "not" / "yet", "ann@example.org", settings={"Domain_In_Path": False})
     assert list(files(tmp_path)) == ["not/yet/ann/new/1735689600.00-01-00042-00000001_0.host.example"]

@@ -6,7 +6,8 @@ first copy as long as nobody moved that to ``cur/``.
 
 The local part is the mailbox, in lower case as Postfix's virtual(8) looks mailboxes up; quotes are taken off first.
 What could leave the directory (``/``, NUL, a leading dot) is refused. A file is the message as accepted, CR LF line
-ends and all, with a Return-Path line in front (RFC 5321 section 4.4).
+ends and all, with a Return-Path line in front (RFC 5321 section 4.4) unless reception put one there
+(``RFC2822_Trace_Headers``).
 
 Source: reference/policy-and-context.md section 4 (maildir).
 """
@@ -29,6 +30,7 @@ from gsmtp.spool.base import StoredBody
 STORED = "250 2.0.0 stored"
 NO_SUCH_USER = "550 5.1.1 [internal] no such mailbox"
 BAD_NAME = "550 5.1.1 [internal] this local part can't be a mailbox"
+_RETURN_PATH = b"return-path:"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -159,9 +161,12 @@ def _write(job: _Job, body: StoredBody, temporary: str, final: str) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, job.filemode)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, job.filemode)
-            file.write(job.head)
-            for piece in body.pieces():
-                file.write(piece)
+            pieces = body.pieces()
+            first = next(pieces, b"")
+            if first[: len(_RETURN_PATH)].lower() != _RETURN_PATH:
+                file.write(job.head)
+            file.write(first)
+            file.writelines(pieces)
             file.flush()
             os.fsync(descriptor)
         os.rename(temporary, final)
