@@ -40,15 +40,16 @@ def serve(path: str, *, as_json: bool = False, level: str = "info") -> int:
     install(events, LEVELS[level])
     supervisor = Supervisor(path, loaded.configuration, events, mailbox)
     supervisor.report(loaded.problems)
+    # before the ready line: what is told to a server that says it is ready must not kill it
+    gevent.signal_handler(signal.SIGHUP, supervisor.reload)
+    gevent.signal_handler(signal.SIGINT, _end_at_once, signal.SIGINT)
+    gevent.signal_handler(signal.SIGTERM, _on_term, supervisor)
     try:
         supervisor.start()
     except GsmtpError as error:
         _finish(writer)
         sys.stderr.write(f"gsmtp: {error}\n")
         return 1
-    gevent.signal_handler(signal.SIGHUP, supervisor.reload)
-    gevent.signal_handler(signal.SIGINT, _end_at_once, signal.SIGINT)
-    gevent.signal_handler(signal.SIGTERM, _on_term, supervisor)
     supervisor.wait()
     supervisor.stop()
     _finish(writer)

@@ -72,7 +72,8 @@ class Supervisor:
         self._pools.configure(configuration)
         self._listeners = ListenerSet(self._pools, events)
         self._stop = gevent.event.Event()
-        self._is_reloading = False
+        self._is_busy = True  # starting; then while a reload is under way
+        self._reload_wanted = False
         self._pidfile = ""
         self._service: Service
         self._spool: SqliteSpool
@@ -116,7 +117,10 @@ class Supervisor:
         self._tell_recovery()
         self._delivery.start()
         self._listeners.start(self._service)
+        self._is_busy = False
         self._say_ready()
+        if self._reload_wanted:
+            gevent.spawn(self.reload)
 
     def _tell_recovery(self) -> None:
         """Say what opening the spool put right after a crash."""
@@ -149,17 +153,23 @@ class Supervisor:
     # --- reload
 
     def reload(self) -> None:
-        """Load the file anew and let it take effect, or say why not. Runs in a green thread; one at a time."""
-        if self._is_reloading:
-            self._events.event("warning", "config", "a reload is under way already")
+        """Load the file anew and let it take effect, or say why not. Runs in a green thread; one at a time.
+
+        Asked for during the start or another reload, it is done once more when that is over: the file may have changed.
+        """
+        self._reload_wanted = True
+        if self._is_busy:
             return
-        self._is_reloading = True
+        self._is_busy = True
         try:
-            self._reload()
-        except GsmtpError as error:
-            self._events.event("error", "config", f"Reconfigure failed, the old configuration stays: {error}")
+            while self._reload_wanted:
+                self._reload_wanted = False
+                try:
+                    self._reload()
+                except GsmtpError as error:
+                    self._events.event("error", "config", f"Reconfigure failed, the old configuration stays: {error}")
         finally:
-            self._is_reloading = False
+            self._is_busy = False
 
     def _reload(self) -> None:
         loaded: Loaded = self._native.call(load, self._path, self._configuration.generation + 1)

@@ -100,6 +100,21 @@ def test_int_ends_at_once(tmp_path: Path) -> None:
         assert busy.is_closed()
 
 
+def test_a_server_that_says_it_is_ready_can_be_told_things(tmp_path: Path) -> None:
+    """HUP and TERM right behind the ready line; a HUP without its handler would kill."""
+    server = Server(tmp_path, _conf())
+    try:
+        for _ in range(5):
+            server.launch()
+            wait_until(lambda: " ready " in server.log(), "the ready line", every_s=0.0)
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: " reloaded " in server.log(), "the reload")
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+    finally:
+        server.kill()
+
+
 def test_hup_adds_removes_and_changes_listeners_without_dropping_sessions(tmp_path: Path) -> None:
     second, third = free_port(), free_port()
     listens = (ONE, f'  Listen "127.0.0.1:{second}" {{ }}')
