@@ -42,6 +42,7 @@ _MOST_A_LOOK = 500
 _LONGEST_WAIT_S = 60.0
 _PUT_OFF_S = 60.0
 _SWEEP_S = 1.0
+_LEAST_REST_S = 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -168,6 +169,7 @@ class Delivery:
         self._settled = Event()
         self._unwritten: list[Sequence[Record]] = []
         self._unwritten_told = False
+        self._rest_s = _LEAST_REST_S
         self._held = 0
         self._active_batches = 0
         self._active = 0
@@ -191,6 +193,9 @@ class Delivery:
 
     def notify(self, envelope: Envelope) -> None:
         """A message was committed. Doesn't block; may be called on the hub."""
+        skipped = self._skipped
+        if skipped and all(recipient.domain in skipped for recipient in envelope.recipients):
+            return  # suspended or crowded: a look would find nothing that may start
         self._envelopes.put(envelope)
         self._wake.set()
 
@@ -262,8 +267,7 @@ class Delivery:
                 pause_s = 5.0
             if pause_s > 0:
                 self._wake.wait(pause_s)
-            else:
-                gevent.sleep(0)
+            gevent.sleep(self._rest_s)
 
     def _look(self) -> float:
         """Fetch what is due and start what may start; returns the seconds until the next look."""
@@ -272,7 +276,11 @@ class Delivery:
             return _LONGEST_WAIT_S  # woken when a quarter of the window is free
         limit = min(room, _MOST_A_LOOK)
         now = self._clock.wall()
+        began = time.monotonic()
         found = self._spool.due(now, limit, tuple(self._skipped))
+        # One look serves all messages of a moment, and looking never takes more than a tenth of the time, however
+        # long the part of the queue is that must be passed over.
+        self._rest_s = min(max(_LEAST_REST_S, 9 * (time.monotonic() - began)), _LONGEST_WAIT_S)
         self._held += len(found)
         if self._is_stopping:
             self._release(found)
