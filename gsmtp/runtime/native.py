@@ -53,6 +53,10 @@ class HubMailbox:
             self._waiting.extend(calls)
             self._watcher.send()
 
+    def call_soon(self, function: Callable[..., object], *args: Any) -> None:
+        """As `post`, from the hub's own thread and without a wake-up; works after `close` too."""
+        self._hub.loop.run_callback(function, *args)
+
     def _run(self) -> None:
         waiting = self._waiting
         for _ in range(len(waiting)):  # those posted meanwhile come next round, so that sockets get their turn

@@ -221,12 +221,12 @@ class Body:
         else:
             return True
         self._go_on()
-        return self._flight_bytes < HIGH_WATER_BYTES
+        return self._flight_bytes < HIGH_WATER_BYTES  # nothing is in flight after an error
 
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Call back once, when writing may go on. Errors show at commit."""
         if self._flight_bytes <= LOW_WATER_BYTES:
-            self._mailbox.post(callback)
+            self._mailbox.call_soon(callback)
         else:
             self._draining.append(callback)
 
@@ -260,8 +260,11 @@ class Body:
         """Start the next job, if there is one and none is under way."""
         if self._is_working:
             return
-        if self._error is None and isinstance(self._health.short, SpoolFull):
-            self._give_up(self._health.short)
+        if self._error is None:
+            if self._health.closed and self._finish is None:  # what was committed before is carried through
+                self._give_up(SpoolUnhealthy("the spool is closed"))
+            elif isinstance(self._health.short, SpoolFull):
+                self._give_up(self._health.short)
         if self._pieces:
             self._is_working = True
             pieces, self._pieces = self._pieces, []

@@ -40,7 +40,7 @@ class MemoryBody:
 
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Call back soon."""
-        self._mailbox.post(callback)
+        self._mailbox.call_soon(callback)
 
     def abort(self) -> None:
         """Forget the body. Harmless after abort or commit."""
@@ -112,7 +112,7 @@ class MemorySpool:
                 for index, r in enumerate(kept.recipients)
             ]
             self._messages[kept.message_id] = _Message(kept, data, recipients)
-        self._mailbox.post(done, problem)
+        self._mailbox.call_soon(done, problem)
 
     def _queued(self) -> list[Due]:
         found = [
@@ -152,7 +152,7 @@ class MemorySpool:
 
     def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
         """As `base.Spool.record`; noted when `done` runs."""
-        self._mailbox.post(self._record, tuple(records), done)
+        self._mailbox.call_soon(self._record, tuple(records), done)
 
     def _record(self, records: tuple[Record, ...], done: Committed | None) -> None:
         for record in records:

@@ -171,7 +171,7 @@ class SqliteSpool:
         number = id_number(envelope.message_id)
         if self._health.closed:
             body.abort()
-            self._mailbox.post(done, SpoolUnhealthy("the spool is closed"))
+            self._mailbox.call_soon(done, SpoolUnhealthy("the spool is closed"))
             return
         received_us = microseconds(envelope.received_wall)
         text = encode_envelope(envelope)
@@ -192,7 +192,7 @@ class SqliteSpool:
 
         self._files_coming -= 1
         if problem is not None:
-            self._mailbox.post(done, problem)
+            self._mailbox.call_soon(done, problem)
         else:
             self._writer.put(Entry([row], committed, filed=number))
 
@@ -277,7 +277,7 @@ class SqliteSpool:
                 done(problem)
 
         if self._health.closed or not records:
-            self._mailbox.post(recorded, SpoolUnhealthy("the spool is closed") if records else None)
+            self._mailbox.call_soon(recorded, SpoolUnhealthy("the spool is closed") if records else None)
             return
         rows = [store.record_row(id_number(record.message_id), record) for record in records]
         delivered = tuple(row[1] for row, record in zip(rows, records, strict=True) if record.state == State.DELIVERED)

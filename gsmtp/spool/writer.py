@@ -125,20 +125,23 @@ class GroupWriter:
                 else:
                     entries.append(entry)
             self._health.busy_since = time.monotonic()
-            if self._in_trouble and (stop or time.monotonic() >= self._retry_at):
-                self._mend()
-            for batch in _batches(entries):
-                self._write(batch)
-            self._keep_wal_short(at_once=not entries or self._health.short is not None)
-            if not entries and not stop and self._connection is not None:
-                self._give_space_back(self._connection)
+            try:
+                self._turn(entries, stop)
+            except Exception as error:  # noqa: BLE001 - a bug: say so at every MAIL rather than leave all waiting
+                self._health.broken = SpoolUnhealthy(f"the spool's writer broke: {error!r}")
+                self._drop_connection()
             self._health.busy_since = 0.0
         self._keeper.close(timeout_s=2.0)
-        if self._connection is not None:
-            try:
-                self._connection.close()
-            except sqlite3.Error:  # everything is in the WAL; the next open finishes the work
-                pass
+        self._drop_connection()  # the last one: SQLite copies the WAL into the database and removes it
+
+    def _turn(self, entries: list[Entry], stop: bool) -> None:
+        if self._in_trouble and (stop or time.monotonic() >= self._retry_at):
+            self._mend()
+        for batch in _batches(entries):
+            self._write(batch)
+        self._keep_wal_short(at_once=not entries or self._health.short is not None)
+        if not entries and not stop and self._connection is not None:
+            self._give_space_back(self._connection)
 
     @property
     def _in_trouble(self) -> bool:

@@ -178,3 +178,18 @@ def test_the_wal_stays_bounded_and_room_is_given_back(tmp_path: Path) -> None:
         while database.stat().st_size > full * 2 // 3:
             gevent.sleep(0.05)
     spool.close()
+
+
+def test_closing_writes_what_was_committed_before(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    answers: list[SpoolError | None] = []
+    for number in range(20):
+        body = spool.open()
+        body.write(bytes([number]) * (THRESHOLD * 50 if number % 2 else 50))
+        spool.commit(make_envelope(spool.generation), body, answers.append)
+    spool.close()
+    assert answers == [None] * 20
+    again = open_spool(tmp_path)
+    assert len(again.due(WALL, 100)) == 20
+    assert again.recovery.unfinished_removed == 0
+    again.close()

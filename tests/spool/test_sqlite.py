@@ -16,7 +16,18 @@ from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.spool.base import Due, State
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
-from tests.support.spool import THRESHOLD, WALL, accept, body_of, commit, delivered, note, open_spool, queued
+from tests.support.spool import (
+    THRESHOLD,
+    WALL,
+    accept,
+    body_of,
+    commit,
+    delivered,
+    make_envelope,
+    note,
+    open_spool,
+    queued,
+)
 
 AnySpool = SqliteSpool | MemorySpool
 
@@ -170,6 +181,9 @@ def test_a_closed_spool_takes_nothing(spool: AnySpool) -> None:
     spool.close()
     spool.close()
     assert isinstance(spool.unhealthy_reason(), SpoolUnhealthy)
+    assert isinstance(commit(spool, make_envelope(0), b"x"), SpoolUnhealthy)
+    if isinstance(spool, SqliteSpool):
+        assert isinstance(commit(spool, make_envelope(0), b"L" * THRESHOLD * 50), SpoolUnhealthy)
 
 
 def test_the_generation_grows_with_each_opening(tmp_path: Path) -> None:
