@@ -103,6 +103,8 @@ class ReplyReader:
 
 def _clean(raw: bytes) -> str:
     text = raw[:_MAX_TEXT].decode("utf-8", "replace")
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

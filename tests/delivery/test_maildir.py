@@ -87,10 +87,11 @@ def test_storing_again_replaces_the_copy_in_new(tmp_path: Path) -> None:
 def test_modes_are_exact_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        deliver(tmp_path, "ann@example.org", settings={"DirMode": "0750", "FileMode": "640"})
+        deliver(tmp_path / "base", "ann@example.org", settings={"DirMode": "0750", "FileMode": "640"})
     finally:
         os.umask(before)
-    box = tmp_path / "example.org" / "ann"
+    box = tmp_path / "base" / "example.org" / "ann"
+    assert mode(tmp_path / "base") == 0o750
     assert [mode(path) for path in (box.parent, box, box / "tmp", box / "new", box / "cur")] == [0o750] * 5
     assert mode(next((box / "new").iterdir())) == 0o640
 

@@ -141,13 +141,14 @@ def _store(job: _Job, body: StoredBody) -> str:
     """Store one copy and return the reply. Runs in a native thread."""
     try:
         maildir = os.path.join(job.basedir, *job.folders)
-        if not os.path.isdir(maildir):
-            if not job.create:
+        temporary, final = os.path.join(maildir, "tmp", job.name), os.path.join(maildir, "new", job.name)
+        try:
+            _write(job, body, temporary, final)
+        except FileNotFoundError:  # the first message for a mailbox, or none that we may make
+            if not job.create and not os.path.isdir(maildir):
                 return NO_SUCH_USER
-            _make_folders(job.basedir, job.folders, job.dirmode)
-        for folder in ("tmp", "new", "cur"):
-            _make_folder(os.path.join(maildir, folder), job.dirmode)
-        _write(job, body, os.path.join(maildir, "tmp", job.name), os.path.join(maildir, "new", job.name))
+            _make_maildir(job, maildir)
+            _write(job, body, temporary, final)
     except SpoolError as error:
         return f"451 4.3.0 [internal] the message can't be read: {error}"
     except OSError as error:
@@ -179,13 +180,16 @@ def _write(job: _Job, body: StoredBody, temporary: str, final: str) -> None:
     _sync_folder(os.path.dirname(final))
 
 
-def _make_folders(basedir: str, folders: Sequence[str], mode: int) -> None:
-    if not os.path.isdir(basedir):
-        os.makedirs(basedir, mode, exist_ok=True)
-    path = basedir
-    for folder in folders:
+def _make_maildir(job: _Job, maildir: str) -> None:
+    if not os.path.isdir(job.basedir):
+        os.makedirs(os.path.dirname(os.path.abspath(job.basedir)), exist_ok=True)
+        _make_folder(os.path.abspath(job.basedir), job.dirmode)
+    path = job.basedir
+    for folder in job.folders:
         path = os.path.join(path, folder)
-        _make_folder(path, mode)
+        _make_folder(path, job.dirmode)
+    for folder in ("tmp", "new", "cur"):
+        _make_folder(os.path.join(maildir, folder), job.dirmode)
 
 
 def _make_folder(path: str, mode: int) -> None:
