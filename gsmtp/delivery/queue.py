@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import gevent
 from gevent.event import Event
@@ -25,6 +24,7 @@ from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
 from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
 from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
@@ -43,81 +43,6 @@ _LONGEST_WAIT_S = 60.0
 _PUT_OFF_S = 60.0
 _SWEEP_S = 1.0
 _LEAST_REST_S = 0.01
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """The batches of one destination.
-
-    Args:
-        key: the route's key.
-        limit: batches at work at the most.
-        waiting: batches that wait.
-        recipients: recipients in `waiting`.
-        active: batches at work.
-        is_offered: whether it stands in the queue's line of lanes that may start a batch.
-    """
-
-    key: str
-    limit: int
-    waiting: deque[Batch] = field(default_factory=deque)
-    recipients: int = 0
-    active: int = 0
-    is_offered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryStats:
-    """Counts since the start, and what is going on.
-
-    Args:
-        active: recipients at work.
-        waiting: recipients in memory that wait for their turn.
-        delayed: recipients that were deferred and not yet tried with another result; an estimate.
-        delivered: recipients handed on.
-        failed: recipients failed for good.
-        deferrals: transient failures.
-        connections_idle: open connections that wait for mail.
-        hops_down: next hops that are backed off from.
-    """
-
-    active: int
-    waiting: int
-    delayed: int
-    delivered: int
-    failed: int
-    deferrals: int
-    connections_idle: int
-    hops_down: int
-
-
-class EnvelopeCache:
-    """Envelopes of messages that were just accepted, bounded by their recipients; the oldest go first."""
-
-    def __init__(self, most_recipients: int) -> None:
-        self._most = most_recipients
-        self._count = 0
-        self._envelopes: OrderedDict[str, Envelope] = OrderedDict()
-
-    def put(self, envelope: Envelope) -> None:
-        """Keep an envelope, if it isn't too large."""
-        if len(envelope.recipients) > self._most or envelope.message_id in self._envelopes:
-            return
-        self._envelopes[envelope.message_id] = envelope
-        self._count += len(envelope.recipients)
-        while self._count > self._most:
-            _, oldest = self._envelopes.popitem(last=False)
-            self._count -= len(oldest.recipients)
-
-    def get(self, message_id: str) -> Envelope | None:
-        """The envelope, if it is still here."""
-        return self._envelopes.get(message_id)
-
-    def drop(self, message_id: str) -> None:
-        """Forget it: its message was tried."""
-        envelope = self._envelopes.pop(message_id, None)
-        if envelope is not None:
-            self._count -= len(envelope.recipients)
 
 
 class Delivery:

@@ -19,7 +19,8 @@ from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolFull
 from gsmtp.core.ids import IdMaker
-from gsmtp.delivery.queue import Delivery, EnvelopeCache
+from gsmtp.delivery.lanes import EnvelopeCache
+from gsmtp.delivery.queue import Delivery
 from gsmtp.delivery.transport import Connect, HopSocket
 from gsmtp.delivery.worker import DeliveryLog, green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
