@@ -6,9 +6,10 @@ Source: reference/config-language.md sections 1 and 10.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
-from urllib.parse import unquote
 
+_PERCENT = re.compile("%([0-7][0-9A-Fa-f])")
 _VENDOR = "/opt/msys/ecelerity/etc"
 DEFAULT_SEARCH_PATH = (_VENDOR, f"{_VENDOR}/conf/global", f"{_VENDOR}/conf/{{NODENAME}}", f"{_VENDOR}/conf/default")
 _BACKUP_ENDS = ("~", ".bak", ".orig", ".rej", ".old", ".swp", ".tmp", ".rpmsave", ".rpmnew", ".dpkg-old", ".dpkg-dist")
@@ -40,6 +41,8 @@ def read_text(path: str) -> str:
             content = file.read()
     except OSError as error:
         raise BadPath(f"can't be read: {error.strerror}") from None
+    except ValueError:
+        raise BadPath("can't be read: no file has such a name") from None
     return decode(content)
 
 
@@ -110,7 +113,7 @@ def _strip_scheme(written: str) -> str:
     host, slash, path = rest.partition("/")
     if host not in ("", "localhost") or not slash:
         raise BadPath("a file:// URI names an absolute path", "write file:///path/of/the/file")
-    return unquote("/" + path)
+    return _PERCENT.sub(lambda match: chr(int(match[1], 16)), "/" + path)
 
 
 def expand(path: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from ply import yacc
 
 from gsmtp.config import lexer as lexer_module
-from gsmtp.config import recover, remarks
+from gsmtp.config import remarks
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.lexer import CONTROL, Trouble, tokens
 from gsmtp.config.nodes import ArrayNode, DictNode, Document, IncludeNode, Item, OptionNode, StanzaNode, Text
@@ -52,8 +52,9 @@ def p_stanza(p: Any) -> None:
 
 
 def p_stanza_in_parts(p: Any) -> None:
-    """stanza : head LBRACE items CLOSE
-    | head EQUALS LBRACE items CLOSE"""
+    """stanza : unnamed LBRACE items CLOSE
+    | named LBRACE items CLOSE
+    | named EQUALS LBRACE items CLOSE"""
     node = p[1]
     node.open = p.lexpos(len(p) - 3)
     node.items = p[len(p) - 2]
@@ -63,42 +64,46 @@ def p_stanza_in_parts(p: Any) -> None:
 
 def p_stanza_equals(p: Any) -> None:
     """stanza : WORD EQUALS LBRACE items CLOSE"""
-    p[0] = StanzaNode(_name(p, p[1]), None, p[4], p[1].start, p.lexpos(3), p.lexpos(5) + 1)
+    p[0] = StanzaNode(_name(p[1]), None, p[4], p[1].start, p.lexpos(3), p.lexpos(5) + 1)
 
 
-def p_head(p: Any) -> None:
-    """head : WORD
-    | WORD text
-    | REGEX_HEAD"""
-    if isinstance(p[1], StanzaNode):
-        p[0] = p[1]
-        return
-    name = p[2] if len(p) == 3 else None
+def p_unnamed(p: Any) -> None:
+    """unnamed : WORD"""
+    p[0] = StanzaNode(_name(p[1]), None, [], p[1].start)
+
+
+def p_named(p: Any) -> None:
+    """named : WORD text"""
+    word, name = p[1], p[2]
     # A word on the next line may be a scope of its own, after a word that lacks its value.
-    if name is not None and not name.quoted and "\n" in p.lexer.document.text[p[1].end : name.start]:
+    if not name.quoted and "\n" in p.lexer.document.text[word.end : name.start]:
         raise Trouble
-    p[0] = StanzaNode(_name(p, p[1]), name, [], p[1].start)
+    p[0] = StanzaNode(_name(word), name, [], word.start)
+
+
+def p_named_by_regex(p: Any) -> None:
+    """named : REGEX_HEAD"""
+    p[0] = p[1]
 
 
 def p_option(p: Any) -> None:
     """option : WORD EQUALS value"""
-    p[0] = OptionNode(_name(p, p[1]), p[3], p[1].start)
+    p[0] = OptionNode(_name(p[1]), p[3], p[1].start)
 
 
 def p_option_collection(p: Any) -> None:
     """option : WORD array
     | WORD dictionary"""
-    p[0] = OptionNode(_name(p, p[1]), p[2], p[1].start)
+    p[0] = OptionNode(_name(p[1]), p[2], p[1].start)
 
 
 def p_option_words(p: Any) -> None:
     """option : WORD text"""
     name, value = p[1], p[2]
     document: Document = p.lexer.document
-    # Without "=" only a name at the start of a line or a scope, with its value on the same line, is an option.
-    if "\n" in document.text[name.end : value.start] or not remarks.may_lack_equals(document, name.start):
+    if not remarks.may_lack_equals(document, name, value):
         raise Trouble
-    p[0] = node = OptionNode(_name(p, name), value, name.start)
+    p[0] = node = OptionNode(_name(name), value, name.start)
     remarks.missing_equals(document, node, p.lexer.problems)
 
 
@@ -192,7 +197,7 @@ def p_error(p: Any) -> None:
     raise Trouble
 
 
-def _name(p: Any, word: Text) -> str:
+def _name(word: Text) -> str:
     if word.text.endswith(":"):
         raise Trouble
     return word.text
@@ -226,17 +231,35 @@ def parse(text: str, name: str, problems: Problems) -> Document:
     Returns:
         The document; with errors in `problems` it holds what could be understood.
     """
-    document = Document(name, text)
     own = Problems()
     try:
-        if CONTROL.search(text):
-            raise Trouble
-        lexer, parser = _Tools.get()
-        lexer.document, lexer.problems = document, own
-        items: list[Item] = parser.parse(text, lexer=lexer)
-        document.items, document.comments = items, lexer.comments
+        document = parse_strict(text, name, own)
     except Trouble:
+        # Most texts are right, and starting fast matters: what finds mistakes is loaded when there are some.
+        from gsmtp.config import recover
+
         own = Problems()
         document = recover.parse(text, name, own)
     problems.found.extend(own.found)
+    return document
+
+
+def parse_strict(text: str, name: str, problems: Problems) -> Document:
+    """Parse conf text by the grammar alone.
+
+    Args:
+        text: the content.
+        name: the path for messages.
+        problems: gets warnings.
+
+    Raises:
+        Trouble: the grammar doesn't take the text; `recover` knows why.
+    """
+    if CONTROL.search(text):
+        raise Trouble
+    document = Document(name, text)
+    lexer, parser = _Tools.get()
+    lexer.document, lexer.problems = document, problems
+    items: list[Item] = parser.parse(text, lexer=lexer)
+    document.items, document.comments = items, lexer.comments
     return document

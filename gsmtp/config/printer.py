@@ -77,7 +77,13 @@ class _Printer:
         for blank, comment in comments:
             if blank:
                 self._blank()
-            self.lines += [indent + line for line in _comment_lines(comment)]
+            self.lines += [(indent + line).rstrip() for line in self._comment_lines(comment)]
+
+    def _comment_lines(self, comment: Comment) -> list[str]:
+        """A comment line by line; the lines of a block keep their alignment to its first."""
+        first, *rest = comment.text.replace("\r\n", "\n").split("\n")
+        margin = comment.start - self.document.line_start(comment.start)
+        return [first, *(line[min(margin, len(line) - len(line.lstrip())) :] for line in rest)]
 
     def _line(self, text: str, behind: Comment | None) -> None:
         self.lines.append(text if behind is None else f"{text}  {behind.text}")
@@ -196,12 +202,3 @@ class _Printer:
                 "inexpressible",
             )
         return quote(node.text)
-
-
-def _comment_lines(comment: Comment) -> list[str]:
-    if "\n" not in comment.text:
-        return [comment.text]
-    first, *rest = comment.text.replace("\r\n", "\n").split("\n")
-    # Lines of a block comment keep their alignment to each other.
-    margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
-    return [first, *(f"   {line[margin:]}".rstrip() for line in rest)]

@@ -279,7 +279,7 @@ class _Reader:
             self._bare(name)
         elif self._peek(2).kind == "=":
             self._two_word_name(name, text)
-        elif self._peek(2).is_text and self._opens_stanza(3):
+        elif self._peek(2).is_text and self._peek(2).line == text.line and self._opens_stanza(3):
             self._two_names(name, text, self._peek(2))
         elif remarks.is_scope_only(name.text):
             self.at += 2
@@ -289,7 +289,7 @@ class _Reader:
                 f"write {name.text} {quote(text.text)} {{ }}",
                 "missing-braces",
             )
-        elif remarks.may_lack_equals(self.document, name.start) and not self._more_words(2, text):
+        elif remarks.may_lack_equals(self.document, name.node(), text.node()):
             self.at += 2
             option = OptionNode(name.text, text.node(), name.start)
             self._add(option)
@@ -297,10 +297,6 @@ class _Reader:
                 remarks.missing_equals(self.document, option, self.problems)
         else:
             self._words(name)
-
-    def _more_words(self, ahead: int, after: Token) -> bool:
-        token = self._peek(ahead)
-        return token.is_text and token.line == after.line and not self._begins_statement(ahead)
 
     def _two_word_name(self, name: Token, text: Token) -> None:
         joined = f"{name.text}_{text.text}"

@@ -5,7 +5,6 @@ Only here does the reading of conf text ask the tables of options and stanzas, a
 
 from __future__ import annotations
 
-from gsmtp.config import accepted
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.nodes import Document, OptionNode, Text
 from gsmtp.config.option import OPTIONS
@@ -23,13 +22,23 @@ def quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def may_lack_equals(document: Document, offset: int) -> bool:
-    """Whether an option that begins at `offset` may stand without "=": it begins a line or a scope.
+def may_lack_equals(document: Document, name: Text, value: Text) -> bool:
+    """Whether ``name value`` without "=" is an option.
+
+    It must stand on one line, begin that line or a scope, end the line or the scope, and not be a scope's name.
 
     Source: reference/config-language.md sections 8 and 15.
     """
-    before = document.text[document.line_start(offset) : offset].rstrip()
-    return not before or before.endswith(("{", "}", "*/"))
+    text = document.text
+    before = text[document.line_start(name.start) : name.start].rstrip()
+    stop = text.find("\n", value.end)
+    after = text[value.end : len(text) if stop < 0 else stop].lstrip()
+    return (
+        "\n" not in text[name.end : value.start]
+        and (not before or before.endswith(("{", "}", "*/")))
+        and (not after or after.startswith(("}", "#", "/*")))
+        and not is_scope_only(name.text)
+    )
 
 
 def missing_equals(document: Document, option: OptionNode, problems: Problems) -> None:
@@ -82,7 +91,10 @@ def explain_bare_word(name: str) -> tuple[str, str]:
 
 
 def _is_option(name: str) -> bool:
-    return bool(OPTIONS.named(name) or accepted.named(name))
+    # The vocabulary is needed here only, to word a hint.
+    from gsmtp.config.accepted import named
+
+    return bool(OPTIONS.named(name) or named(name))
 
 
 def split_commas(item: Text) -> list[Text]:

@@ -125,7 +125,12 @@ class Trivia:
         value = item.value
         if isinstance(value, Text):
             notes.before += self._take_before(value.start)
-            notes.before += self._take_before(value.end)
+            # The first line of a block scalar in YAML may end in a comment.
+            inside = self._take_before(value.end)
+            if len(inside) == 1:
+                notes.after = inside[0][1]
+            else:
+                notes.before += inside
             return
         head = item.start + len(item.name)
         if self._text[value.start : value.start + 1] in "([":

@@ -70,8 +70,6 @@ class _Printer:
     def document_text(self, scope: str) -> str:
         lines = self._body(self.document.items, scope)
         lines += self._comments(self.trivia.closing, bool(lines))
-        if not self.document.items and lines:
-            lines.append("{}")
         return "\n".join(lines or ["{}"]) + "\n"
 
     # Comments

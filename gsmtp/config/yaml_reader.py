@@ -152,7 +152,20 @@ class _Reader:
         self.comment_starts = [comment.start for comment in document.comments]
 
     def _error(self, node: yaml.Node, message: str, hint: str, code: str) -> None:
-        self.problems.error(self.document.span(*_range(node)), message, hint, code)
+        self.problems.error(self.document.span(*self._range(node)), message, hint, code)
+
+    def _range(self, node: yaml.Node) -> tuple[int, int]:
+        """Offsets of a node's first character and after its last: PyYAML ends a block where the next key begins."""
+        start: int = node.start_mark.index
+        end: int = node.end_mark.index
+        if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+            last = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
+            # What an alias stands for is written before.
+            if last.start_mark.index > start:
+                return start, self._range(last)[1]
+        elif isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+            return start, len(self.document.text[:end].rstrip())
+        return start, end
 
     def body(self, node: yaml.Node, scope: str, depth: int) -> list[Item]:
         """The statements of a scope's mapping, or of a list of mappings."""
@@ -193,11 +206,11 @@ class _Reader:
             same = key.value.lower() if fold_case else key.value
             if same in seen:
                 self.problems.error(
-                    self.document.span(*_range(key)),
+                    self.document.span(*self._range(key)),
                     f"key '{key.value}' occurs twice in this mapping",
                     "join them, or write the scope as a list of mappings",
                     "yaml-duplicate",
-                    [("first here", self.document.span(*_range(seen[same])))],
+                    [("first here", self.document.span(*self._range(seen[same])))],
                 )
                 continue
             seen[same] = key
@@ -259,7 +272,7 @@ class _Reader:
         parts = value.value if isinstance(value, yaml.SequenceNode) and value.value else [value]
         for part in parts:
             items = self.body(part, word.lower(), depth + 1)
-            opened, end = _range(part)
+            opened, end = self._range(part)
             # Comments stand between a key and what it means, and behind that at its depth.
             yield StanzaNode(word, name, items, start if part is parts[0] else opened, opened, self._extend(part, end))
 
@@ -334,7 +347,7 @@ class _Reader:
             read = self._value(inner, value, as_dictionary=False)
             if isinstance(read, (Text, ArrayNode)):
                 pairs.append((self._text(inner), read))
-        return DictNode(pairs, *_range(node))
+        return DictNode(pairs, *self._range(node))
 
     def _array(self, name: str, node: yaml.SequenceNode) -> ArrayNode:
         items: list[Text] = []
@@ -344,7 +357,7 @@ class _Reader:
             else:
                 self._error(item, f"the list of '{name}' holds words and strings only", "lists don't nest",
                             "nested-array")  # fmt: skip
-        return ArrayNode(items, *_range(node))
+        return ArrayNode(items, *self._range(node))
 
     def _text(self, node: yaml.ScalarNode, option: str = "") -> Text:
         """A scalar by its source text, whatever YAML would make of it."""
@@ -359,7 +372,7 @@ class _Reader:
             )
         if node.tag not in _SCALAR_TAGS:
             self._error(node, f"tag {_short(node.tag)} is not served", "remove it", "yaml-tag")
-        return Text(node.value, not plain, *_range(node))
+        return Text(node.value, not plain, *self._range(node))
 
 
 _SCALAR_TAGS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")}
@@ -384,14 +397,3 @@ def _kind(node: yaml.Node) -> str:
 
 def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}null" and node.style is None
-
-
-def _range(node: yaml.Node) -> tuple[int, int]:
-    """Offsets of a node's first character and after its last; the mark of a block ends where the next key begins."""
-    start: int = node.start_mark.index
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
-        # What an alias stands for is written before.
-        if last.start_mark.index > start:
-            return start, _range(last)[1]
-    return start, node.end_mark.index
