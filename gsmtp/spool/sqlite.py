@@ -190,11 +190,12 @@ class SqliteSpool:
                 self._pool.submit(self._files.remove, number)
             done(problem)
 
-        self._files_coming -= 1
         if problem is not None:
             self._mailbox.call_soon(done, problem)
         else:
             self._writer.put(Entry([row], committed, filed=number))
+            self._writer.hand_over()  # before the count falls: `close` waits for it
+        self._files_coming -= 1
 
     # Delivery.
 
@@ -312,6 +313,7 @@ class SqliteSpool:
         if self._health.closed:
             return
         self._health.closed = True
+        self._writer.hand_over()
         self._readers.call(self._close_blocking)
         self._readers.close()
         self._pool.close()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
+from gsmtp.runtime.later import Later
 from gsmtp.runtime.native import HubMailbox, NativeQueue, NativeThread
 from gsmtp.spool import keeper, schema, store
 from gsmtp.spool.health import Health
@@ -77,7 +78,9 @@ class GroupWriter:
         self._health = health
         self._filed = set(filed)
         self._removed = removed
-        self._queue: NativeQueue[Entry | None] = NativeQueue()
+        self._queue: NativeQueue[list[Entry] | None] = NativeQueue()
+        self._coming: list[Entry] = []
+        self._later = Later(0, self.hand_over)
         self._owed: list[Entry] = []
         self._retry_at = 0.0
         self._must_check = False
@@ -89,14 +92,27 @@ class GroupWriter:
         self._keeper = Keeper(path, health, self._note_copied)
         self._thread = NativeThread(self._run)
 
-    # On the hub, or any thread.
+    # On the hub.
 
     def put(self, entry: Entry) -> None:
-        """Write an entry with the next group."""
-        self._queue.put(entry)
+        """Write an entry with the next group.
+
+        What comes in one turn of the loop is handed over together at its end: waking the thread for each entry would
+        have the two threads pass the interpreter to and fro, and the groups would be smaller.
+        """
+        self._coming.append(entry)
+        self._later.arm()
+
+    def hand_over(self) -> None:
+        """Give the thread what came."""
+        if self._coming:
+            coming, self._coming = self._coming, []
+            self._queue.put(coming)
+
+    # In another native thread.
 
     def close(self, timeout_s: float) -> bool:
-        """Write what waits and stop. Native threads only; False when it did not end in time."""
+        """Write what was handed over and stop. Native threads only; False when it did not end in time."""
         self._queue.put(None)
         return self._thread.join(timeout_s)
 
@@ -119,11 +135,11 @@ class GroupWriter:
         stop = False
         while not stop:
             entries: list[Entry] = []
-            for entry in self._queue.take(store.MOST_ROWS, _RETRY_S if self._in_trouble else _TICK_S):
-                if entry is None:
+            for coming in self._queue.take(store.MOST_ROWS, _RETRY_S if self._in_trouble else _TICK_S):
+                if coming is None:
                     stop = True
                 else:
-                    entries.append(entry)
+                    entries.extend(coming)
             self._health.busy_since = time.monotonic()
             try:
                 self._turn(entries, stop)
