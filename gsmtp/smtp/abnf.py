@@ -66,8 +66,10 @@ def canonical_domain(text: str) -> str:
 
     Source: RFC 5890 section 2.3.2.1, RFC 6531 section 3.3.
     """
-    text = text.removesuffix(".").lower()
-    if not text.isascii():
+    text = text.removesuffix(".")
+    if text.isascii():
+        text = text.lower()
+    else:
         text = ".".join(_a_label(label) for label in text.split("."))
     if len(text) > DOMAIN_OCTETS or _ASCII_DOMAIN.fullmatch(text) is None:
         return ""
@@ -77,13 +79,15 @@ def canonical_domain(text: str) -> str:
 
 
 def _a_label(label: str) -> str:
-    if label.isascii():
-        return label
+    # Compared before it is made lower case: the Kelvin sign's lower case is the letter k.
     if unicodedata.normalize("NFKC", label) != label:
         return ""
+    label = label.lower()
+    if label.isascii():
+        return label
     if not all(character == "-" or unicodedata.category(character)[0] in "LMN" for character in label):
         return ""
-    return "xn--" + label.encode("punycode").decode("ascii")
+    return "xn--" + unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
 
 
 def is_address_literal(text: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 _END: Final = b"\r\n.\r\n"
+_DOT_LINE: Final = b"\r\n."
 
 # What some server somewhere takes for the end of the data: a dot alone between two line ends of any kind, when not
 # both are CR LF (CVE-2023-51764, CVE-2023-51765, CVE-2023-51766).
@@ -32,16 +33,25 @@ class LoneScan:
         self._seen = False
         self._before = b"\r\n"  # the command's line end stands before the body
 
-    def scan(self, wire: bytes) -> bool:
-        """Look at the next piece, transparency dots still in it; True when it holds a lone CR or LF."""
-        count = wire.count(b"\n")
-        is_lone = count != wire.count(b"\r") or count != wire.count(b"\r\n")
+    def scan(self, wire: bytes, is_end: bool = False) -> bool:
+        """Look at the next piece, transparency dots still in it; True when it holds a lone CR or LF.
+
+        Args:
+            wire: never ends between the CR and the LF of a line end.
+            is_end: whether it is the last piece.
+        """
+        # One replacement and two single-byte searches take two thirds of the time of counting the three.
+        rest = wire.replace(b"\r\n", b"  ")
+        is_lone = b"\n" in rest or b"\r" in rest
         if is_lone or self._seen:
             self._seen = True
             if not self.has_false_end:
-                self.has_false_end = _FALSE_END.search(self._before + wire) is not None
-        before = wire[-_BEHIND:]
-        self._before = before if len(before) == _BEHIND else (self._before + before)[-_BEHIND:]
+                # Whoever sends the message on by DATA puts a line end behind one that has none.
+                text = self._before + wire + b"\r\n" if is_end else self._before + wire
+                self.has_false_end = _FALSE_END.search(text) is not None
+        if not is_end:
+            before = wire[-_BEHIND:]
+            self._before = before if len(before) == _BEHIND else (self._before + before)[-_BEHIND:]
         return is_lone
 
 
@@ -51,15 +61,15 @@ class DataReader:
     Attributes:
         scan: what was seen of lone CR and LF.
         is_lone: whether the last piece held any.
-        is_done: whether the end of the data was found.
+        is_at_end: whether the end of the data was found.
     """
 
-    __slots__ = ("_is_first", "is_done", "is_lone", "scan")
+    __slots__ = ("_is_first", "is_at_end", "is_lone", "scan")
 
     def __init__(self) -> None:
         self.scan = LoneScan()
         self.is_lone = False
-        self.is_done = False
+        self.is_at_end = False
         self._is_first = True
 
     def read(self, data: bytes, pos: int) -> tuple[bytes, int]:
@@ -78,28 +88,35 @@ class DataReader:
         if is_first and data.startswith(b".", pos):
             # The CR LF before this dot is that of the DATA command.
             if data.startswith(b".\r\n", pos):
-                self.is_done = True
+                self.is_at_end = True
                 return b"", pos + 3
             if len(data) - pos < 3 and b".\r\n".startswith(data[pos:]):
                 return b"", pos
-        end = data.find(_END, pos)
+        has_dots = False
+        end = data.rfind(_DOT_LINE, pos)  # searching backwards is the faster way, and here it comes to the same
+        if end >= 0 and not (
+            # Nearly always this is the end of the data, and there is no other dot at the start of a line.
+            end == len(data) - 5 and data.endswith(_END) and data.rfind(_DOT_LINE, pos, end + 2) < 0
+        ):
+            has_dots = True
+            end = data.find(_END, pos)
         if end >= 0:
             wire = data[pos : end + 2]
             pos = end + 5
-            self.is_done = True
+            self.is_at_end = True
         else:
             end = len(data) - _held_back(data, pos)
             wire = data[pos:end]
             pos = end
             if not wire:
                 return b"", pos
-        self.is_lone = self.scan.scan(wire)
+        self.is_lone = self.scan.scan(wire, self.is_at_end)
         if is_first:
             self._is_first = False
             if wire.startswith(b"."):
                 wire = wire[1:]
-        if b"\r\n." in wire:
-            wire = wire.replace(b"\r\n.", b"\r\n")
+        if has_dots:
+            wire = wire.replace(_DOT_LINE, b"\r\n")
         return wire, pos
 
 
@@ -120,11 +137,12 @@ class ChunkReader:
         size_bytes: the length of the chunk.
         remaining: octets of the chunk that have not come yet.
         is_last: whether this is the last chunk.
+        is_at_end: whether the whole of the last chunk has come.
 
     Source: RFC 3030 section 2.
     """
 
-    __slots__ = ("_held", "is_last", "is_lone", "remaining", "scan", "size_bytes")
+    __slots__ = ("_held", "is_at_end", "is_last", "is_lone", "remaining", "scan", "size_bytes")
 
     def __init__(self) -> None:
         self.scan = LoneScan()
@@ -132,6 +150,7 @@ class ChunkReader:
         self.size_bytes = 0
         self.remaining = 0
         self.is_last = False
+        self.is_at_end = False
         self._held = b""
 
     def begin(self, size_bytes: int, is_last: bool) -> None:
@@ -148,11 +167,12 @@ class ChunkReader:
     def read(self, data: bytes, pos: int) -> tuple[bytes, int]:
         """Take what came of the chunk: the next octets of the message and where the input goes on."""
         end = self.skip(data, pos)
+        self.is_at_end = self.is_last and not self.remaining
         wire = self._held + data[pos:end] if self._held else data[pos:end]
         self._held = b""
-        if wire.endswith(b"\r") and not (self.is_last and not self.remaining):
+        if wire.endswith(b"\r") and not self.is_at_end:
             # Its LF may be the first octet of the next piece, or of the next chunk.
             self._held = b"\r"
             wire = wire[:-1]
-        self.is_lone = self.scan.scan(wire) if wire else False
+        self.is_lone = self.scan.scan(wire, self.is_at_end) if wire or self.is_at_end else False
         return wire, end

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gsmtp.config.view import View
     from gsmtp.core.envelope import Recipient
     from gsmtp.core.reply import Reply
+    from gsmtp.smtp.machine import Machine
     from gsmtp.smtp.profile import Profile
-    from gsmtp.smtp.session import Session
     from gsmtp.smtp.transaction import Transaction
     from gsmtp.smtp.verbs import Verb
 
@@ -30,7 +30,7 @@ MailParameter = Callable[[str | None, "Transaction", "Profile"], "Reply | None"]
 RcptParameter = Callable[[str | None, "Recipient", "Transaction"], "Reply | None"]
 """Reads one parameter of RCPT into the recipient that is about to be added; returns the refusal, or None."""
 
-AtGreeting = Callable[["Session"], None]
+AtGreeting = Callable[["Machine"], None]
 AtData = Callable[["Transaction"], "Reply | None"]
 
 

@@ -109,29 +109,28 @@ class MessageFilter:
         is_date_missing: whether there was no Date field.
     """
 
-    __slots__ = (
-        "_added_for", "_held", "_in_body", "_is_binary", "_is_lone_seen", "_line", "_line_length", "_out_scan",
-        "_rank", "_rules", "_trace", "fault", "is_date_missing", "kept_bytes", "size_bytes",
-    )  # fmt: skip
+    # No __slots__: most of these keep their class's value for most messages, which costs nothing to begin with.
+    fault: Reply | None = None
+    size_bytes = 0
+    kept_bytes = 0
+    is_date_missing = False
+    _rank: int = _NO_FAULT
+    _in_body = False
+    _held: bytearray | None = None
+    _is_lone_seen = False
+    _line = b""
+    _line_length = 0
+    _out_scan: LoneScan | None = None
 
     def __init__(
         self, rules: MessageRules, trace_fields: bytes, message_id: str, wall_s: int, is_binary: bool = False
     ) -> None:
         self._rules = rules
         self._trace = trace_fields
-        self._added_for = (message_id, wall_s)
+        self._message_id = message_id
+        self._wall_s = wall_s
         self._is_binary = is_binary
-        self._held = bytearray()
-        self._in_body = False
-        self._is_lone_seen = False
-        self._line = b""
-        self._line_length = 0
-        self._out_scan: LoneScan | None = None
-        self._rank = _NO_FAULT
-        self.fault: Reply | None = None
-        self.size_bytes = 0
-        self.kept_bytes = 0
-        self.is_date_missing = False
+        self._is_checking = rules.line_limit != 0
 
     # --- the way through
 
@@ -151,9 +150,14 @@ class MessageFilter:
             # Kept as it is, it would end the message for a next server that reads lone line ends.
             self.refuse(Rank.LONE_IN_BODY, LONE_LF_IN_BODY)
         if self._rank <= Rank.HEADER_SIZE:
-            self._held.clear()
+            self._held = None
             return b""
-        kept = self._body(content, is_lone) if self._in_body else self._header_piece(content, is_lone)
+        if not self._in_body:
+            kept = self._header_piece(content, is_lone)
+        elif is_lone or self._is_checking:
+            kept = self._body(content, is_lone)
+        else:
+            kept = content
         if self.fault is not None:
             return b""
         self.kept_bytes += len(kept)
@@ -165,11 +169,10 @@ class MessageFilter:
             return b""
         kept = b""
         if not self._in_body:
-            data = bytes(self._held)
+            data = bytes(self._held or b"")
             kept = self._split(data, len(data))
-        if self._line:
-            kept += self._checked(self._line)
-            self._line = b""
+        kept += self._line
+        self._line = b""
         if self.fault is not None:
             return b""
         self.kept_bytes += len(kept)
@@ -184,24 +187,29 @@ class MessageFilter:
     # --- the header section
 
     def _header_piece(self, content: bytes, is_lone: bool) -> bytes:
-        data: bytes | bytearray
-        if self._held:
-            start = len(self._held)
-            self._held += content
-            data = self._held
-        else:
-            start = 0
-            data = content
         if is_lone:
             self._is_lone_seen = True
-        end = self._header_end(data, start)
-        if end < 0 and len(data) <= MOST_HEADER_BYTES:
-            if not start:
-                self._held += content
+        held = self._held
+        if held is None:
+            if not is_lone:
+                # The way of nearly all messages: the header section in one piece, with nothing wrong in it.
+                end = content.find(b"\r\n\r\n") + 4
+                if 4 < end <= MOST_HEADER_BYTES and _FIELD.match(content):
+                    self._in_body = True
+                    rest = content[end:]
+                    return self._header(content[:end]) + (self._body(rest, False) if self._is_checking else rest)
+            end = self._header_end(content, 0)
+            if end >= 0 or len(content) > MOST_HEADER_BYTES:
+                return self._split(content, end)
+            self._held = bytearray(content)
             return b""
-        whole = bytes(data)
-        self._held = bytearray()
-        return self._split(whole, end)
+        start = len(held)
+        held += content
+        end = self._header_end(held, start)
+        if end >= 0 or len(held) > MOST_HEADER_BYTES:
+            self._held = None
+            return self._split(bytes(held), end)
+        return b""
 
     def _header_end(self, data: bytes | bytearray, start: int) -> int:
         """Where the blank line ends, 0 when there can be no header section, -1 when it has not come yet."""
@@ -259,7 +267,9 @@ class MessageFilter:
             self.refuse(Rank.HEADER, INVALID_HEADER)
             return b""
         lower = head.lower()
-        added = self._added(lower)
+        added = b""
+        if b"\r\ndate:" not in lower or b"\r\nmessage-id:" not in lower:
+            added = self._added(lower)
         if self._trace and b"return-path" in lower:
             head = _RETURN_PATH.sub(b"", head)
         if not added:
@@ -277,9 +287,9 @@ class MessageFilter:
             if rules.date == "pedantic":
                 self.refuse(Rank.DATE, DATE_MISSING)
             elif rules.date == "ifneeded":
-                added = trace.date(self._added_for[1])
+                added = trace.date(self._wall_s)
         if rules.add_message_id and b"\nmessage-id:" not in lower and not _MESSAGE_ID.search(lower):
-            added += trace.message_id(self._added_for[0], rules.hostname)
+            added += trace.message_id(self._message_id, rules.hostname)
         return added
 
     # --- the body
@@ -319,8 +329,11 @@ class MessageFilter:
         return self._checked(b"\r\n".join(kept))
 
     def _checked(self, text: bytes) -> bytes:
-        """Make sure that no line end of ours made a false end of data of a lone CR or LF that is kept."""
-        if self._rules.lone_in_body == "ignore" and text:
+        """Make sure that no line end of ours made a false end of data of a lone CR or LF that is kept.
+
+        What has no line end yet needs no look: a dot behind a CR LF gets another dot on the way onwards.
+        """
+        if self._rules.lone_in_body == "ignore":
             self._out_scan = self._out_scan or LoneScan()
             self._out_scan.scan(text)
             if self._out_scan.has_false_end:

@@ -14,13 +14,17 @@ from typing import Final
 
 from gsmtp.smtp import abnf
 
-_SIMPLE = rb":<(?:([\w+-]++(?:\.[\w+-]++)*+)@([A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*+))?>(?: ([!-~](?:[ -~]*[!-~])?))?\Z"
-_SIMPLE_MAIL: Final = re.compile(rb"[Ff][Rr][Oo][Mm]" + _SIMPLE)
-_SIMPLE_RCPT: Final = re.compile(rb"[Tt][Oo]" + _SIMPLE)
-_FROM = re.compile(r"from:", re.IGNORECASE)
-_TO = re.compile(r"to:", re.IGNORECASE)
+_SIMPLE = r":<(?:([\w+-]++(?:\.[\w+-]++)*+)@([A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*+))?>(?: ([!-~](?:[ -~]*[!-~])?))?\Z"
+_SIMPLE_MAIL: Final = re.compile(r"[Ff][Rr][Oo][Mm]" + _SIMPLE, re.ASCII)
+_SIMPLE_RCPT: Final = re.compile(r"[Tt][Oo]" + _SIMPLE, re.ASCII)
+_FROM = re.compile(r"from:", re.IGNORECASE | re.ASCII)
+_TO = re.compile(r"to:", re.IGNORECASE | re.ASCII)
+
+_SHORT: Final = 64
+"""A domain of fewer octets can have no label that is too long."""
 
 _BRACKETS = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")*+)>')
+_NO_UTF8 = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of octets that aren't UTF-8
 _BARE_WORD = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")++)')
 _MAILBOX = re.compile(r'((?:"(?:[^"\\]|\\.)*+"|[^"@])*+)@([^@]*+)')
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([!-<>-~\u0080-\U0010ffff]++))?")
@@ -75,36 +79,32 @@ class Path:
         self.is_ascii = is_ascii
 
 
-def parse_mail(argument: bytes, rules: AddressRules) -> Path | None:
+def parse_mail(argument: str, rules: AddressRules) -> Path | None:
     """Read what stands behind ``MAIL ``; None when it isn't ``FROM:<reverse-path> parameters``."""
     simple = _SIMPLE_MAIL.match(argument)
     if simple is not None:
         local, domain, words = simple.groups()
         if local is None:
             path = Path("", "", "", ())
-        elif len(local) <= abnf.LOCAL_PART_OCTETS and len(domain) < 64:
-            path = _simple_path(local, domain)
+        elif len(local) <= abnf.LOCAL_PART_OCTETS and len(domain) < _SHORT:
+            address = f"{local}@{domain}"
+            path = Path(address, domain.lower(), address, ())
         else:
             return _parse(argument, _FROM, rules, is_sender=True)
-        return path if words is None else _with_parameters(path, words.decode("ascii"), rules)
+        return path if words is None else _with_parameters(path, words, rules)
     return _parse(argument, _FROM, rules, is_sender=True)
 
 
-def parse_rcpt(argument: bytes, rules: AddressRules) -> Path | None:
+def parse_rcpt(argument: str, rules: AddressRules) -> Path | None:
     """Read what stands behind ``RCPT ``; None when it isn't ``TO:<forward-path> parameters``."""
     simple = _SIMPLE_RCPT.match(argument)
     if simple is not None:
         local, domain, words = simple.groups()
-        if local is not None and len(local) <= abnf.LOCAL_PART_OCTETS and len(domain) < 64:
-            path = _simple_path(local, domain)
-            return path if words is None else _with_parameters(path, words.decode("ascii"), rules)
+        if local is not None and len(local) <= abnf.LOCAL_PART_OCTETS and len(domain) < _SHORT:
+            address = f"{local}@{domain}"
+            path = Path(address, domain.lower(), address, ())
+            return path if words is None else _with_parameters(path, words, rules)
     return _parse(argument, _TO, rules, is_sender=False)
-
-
-def _simple_path(local: bytes, domain: bytes) -> Path:
-    # A domain of less than 64 octets can have no label that is too long.
-    address = f"{local.decode('ascii')}@{domain.decode('ascii')}"
-    return Path(address, domain.decode("ascii").lower(), address, ())
 
 
 def _with_parameters(path: Path, words: str, rules: AddressRules) -> Path | None:
@@ -118,16 +118,12 @@ def _with_parameters(path: Path, words: str, rules: AddressRules) -> Path | None
     return path
 
 
-def _parse(argument: bytes, prefix: re.Pattern[str], rules: AddressRules, *, is_sender: bool) -> Path | None:
+def _parse(argument: str, prefix: re.Pattern[str], rules: AddressRules, *, is_sender: bool) -> Path | None:
     """The long way."""
-    try:
-        text = argument.decode("utf-8")
-    except UnicodeDecodeError:
+    start = prefix.match(argument)
+    if start is None or _NO_UTF8.search(argument):
         return None
-    start = prefix.match(text)
-    if start is None:
-        return None
-    text = text[start.end() :]
+    text = argument[start.end() :]
     if rules.has_blanks:
         text = text.strip(" \t")
     found = _BRACKETS.match(text)

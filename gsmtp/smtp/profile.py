@@ -94,8 +94,8 @@ class Profile:
     static_banner: str
     offered: frozenset[str]
     ehlo_lines: bytes
-    steps: dict[State, dict[bytes, Step]]
-    diverting: frozenset[bytes]
+    steps: dict[State, dict[str, Step]]
+    diverting: frozenset[str]
     mail_parameters: dict[str, MailParameter]
     rcpt_parameters: dict[str, RcptParameter]
     at_greeting: tuple[AtGreeting, ...]
@@ -123,7 +123,7 @@ def profile_for(view: View, hostname: str) -> Profile:
     extensions = _offered(view)
     offered = frozenset(extension.keyword for extension in extensions)
     verbs = (*VERBS, *(verb for extension in extensions for verb in extension.verbs))
-    names = {verb.name.encode() for verb in verbs}
+    names = {verb.name for verb in verbs}
     return Profile(
         hostname=view[BANNER_HOSTNAME] or hostname,
         static_banner=view[STATIC_BANNER],
@@ -131,10 +131,10 @@ def profile_for(view: View, hostname: str) -> Profile:
         ehlo_lines=_ehlo_lines(view, extensions),
         steps=_steps(verbs, view[REQUIRE_EHLO]),
         diverting=frozenset(
-            verb.name.encode()
+            verb.name
             for extension in load_extensions()
             for verb in extension.verbs
-            if verb.carries_data and verb.name.encode() not in names
+            if verb.carries_data and verb.name not in names
         ),
         mail_parameters={word: read for extension in extensions for word, read in extension.mail.items()},
         rcpt_parameters={word: read for extension in extensions for word, read in extension.rcpt.items()},
@@ -176,8 +176,8 @@ def _ehlo_lines(view: View, extensions: list[Extension]) -> bytes:
     return "".join([*(f"250-{line}\r\n" for line in lines), f"250 {last}\r\n"]).encode()
 
 
-def _steps(verbs: tuple[Verb, ...], requires_greeting: bool) -> dict[State, dict[bytes, Step]]:
-    steps: dict[State, dict[bytes, Step]] = {}
+def _steps(verbs: tuple[Verb, ...], requires_greeting: bool) -> dict[State, dict[str, Step]]:
+    steps: dict[State, dict[str, Step]] = {}
     for state in REAL_STATES:
         row = steps[state] = {}
         for verb in verbs:
@@ -185,9 +185,9 @@ def _steps(verbs: tuple[Verb, ...], requires_greeting: bool) -> dict[State, dict
             if requires_greeting and verb.needs_greeting and state is State.START:
                 outcome = HELO_NEEDED
             if isinstance(outcome, Reply):
-                row[verb.name.encode()] = Step(verb, state, outcome)
+                row[verb.name] = Step(verb, state, outcome)
             else:
-                row[verb.name.encode()] = Step(verb, outcome, None)
+                row[verb.name] = Step(verb, outcome, None)
     return steps
 
 

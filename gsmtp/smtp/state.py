@@ -10,7 +10,7 @@ Source: RFC 5321 sections 3 and 4.1.4; reference/esmtp-listener.md section 14 fo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import IntEnum, auto
 from typing import Final
 
 from gsmtp.core.reply import (
@@ -23,7 +23,7 @@ from gsmtp.core.reply import (
 )
 
 
-class State(Enum):
+class State(IntEnum):
     """What was accepted so far, while no message text is being read.
 
     START: no greeting. GREETED: EHLO or HELO. MAIL: a sender. RCPT: at least one recipient. CHUNKS: at least one BDAT,
@@ -31,13 +31,13 @@ class State(Enum):
     BASE is where a transaction ends: GREETED, or START when the client never greeted.
     """
 
-    START = "start"
-    GREETED = "greeted"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    CHUNKS = "chunks"
-    CHUNKS_FAILED = "chunks failed"
-    BASE = "base"
+    START = auto()
+    GREETED = auto()
+    MAIL = auto()
+    RCPT = auto()
+    CHUNKS = auto()
+    CHUNKS_FAILED = auto()
+    BASE = auto()
 
 
 Row = Mapping[State, State | Reply]

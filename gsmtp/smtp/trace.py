@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from itertools import product
+from typing import Final
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -42,6 +44,13 @@ def protocol_word(*, esmtp: bool, tls: bool = False, authenticated: bool = False
     return ("UTF8SMTP" if utf8 else "ESMTP") + "S" * tls + "A" * authenticated
 
 
+PROTOCOL_WORDS: Final = {
+    (esmtp, tls, authenticated, utf8): protocol_word(esmtp=esmtp, tls=tls, authenticated=authenticated, utf8=utf8)
+    for esmtp, tls, authenticated, utf8 in product((False, True), repeat=4)
+}
+"""All of them, by esmtp, tls, authenticated and utf8."""
+
+
 def received_from(client_ip: str, client_port: int, helo: str, hostname: str) -> str:
     """The part of Received that stays the same for a session: who, where, up to the reverse-path.
 
@@ -53,41 +62,44 @@ def received_from(client_ip: str, client_port: int, helo: str, hostname: str) ->
 
     Source: RFC 5321 section 4.4; the form is that of reference/esmtp-listener.md section 10.2.
     """
-    address = f"IPv6:{client_ip}" if ":" in client_ip else client_ip
     greeting = f" helo={helo}" if helo else ""
-    if address:
-        who = f"[{address}] ([{address}:{client_port}]{greeting})"
+    if ":" in client_ip:
+        who = f"[IPv6:{client_ip}] ([IPv6:{client_ip}]:{client_port}{greeting})"
+    elif client_ip:
+        who = f"[{client_ip}] ([{client_ip}:{client_port}]{greeting})"
     else:
         who = f"localhost (local{greeting})"
     return f"Received: from {who}\r\n        by {hostname} (envelope-from <"
 
 
-def received(
-    beginning: str, reverse_path: str, protocol: str, message_id: str, forward_path: str, wall_s: int
+def trace_fields(
+    reverse_path: str,
+    beginning: str,
+    original: str,
+    protocol: str,
+    message_id: str,
+    forward_path: str,
+    wall_s: int,
 ) -> bytes:
-    """The Received field of one message.
+    """Return-Path and Received of one message (RFC 5321 section 4.4).
 
     Args:
+        reverse_path: the sender as it is answered to, "" for the null sender.
         beginning: what `received_from` gave.
-        reverse_path: the sender as the client wrote it, "" for the null sender.
+        original: the sender as the client wrote it.
         protocol: as `protocol_word`, with what else is to stand there, e.g. ``"ESMTPS (cipher=…)"``.
         message_id: the queue id.
         forward_path: the recipient as the client wrote it when there is just one, else "": the others are nobody's
             business (RFC 5321 section 7.2).
         wall_s: when it was accepted.
     """
-    if "(" in reverse_path or ")" in reverse_path or "\\" in reverse_path:
-        reverse_path = reverse_path.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+    if "(" in original or ")" in original or "\\" in original:
+        original = original.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
     whom = f"\r\n        for <{forward_path}>" if forward_path else ""
     return (
-        f"{beginning}{reverse_path}>)\r\n        (gsmtp) with {protocol}\r\n"
+        f"Return-Path: <{reverse_path}>\r\n{beginning}{original}>)\r\n        (gsmtp) with {protocol}\r\n"
         f"        id {message_id}{whom}; {date_time(wall_s)}\r\n"
     ).encode()
-
-
-def return_path(reverse_path: str) -> bytes:
-    """The Return-Path field (RFC 5321 section 4.4)."""
-    return f"Return-Path: <{reverse_path}>\r\n".encode()
 
 
 def date(wall_s: int) -> bytes:

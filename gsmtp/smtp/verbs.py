@@ -41,10 +41,11 @@ from gsmtp.smtp.state import DATA_ROW, GREETING_ROW, MAIL_ROW, RCPT_ROW, RESET_R
 from gsmtp.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
-    from gsmtp.smtp.session import Session
+    from gsmtp.smtp.machine import Machine
 
-Run = Callable[["Session", bytes, bytes], "Event | None"]
-"""Takes the session, the argument (what follows the first blank) and the whole line."""
+Run = Callable[["Machine", str, str], "Event | None"]
+"""Takes the session, the argument (what follows the first blank) and the whole line; octets that aren't UTF-8 are
+surrogates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +71,32 @@ class Verb:
     needs_greeting: bool = False
     ends_pipelining: bool = False
     is_junk: bool = False
-    run_refused: Callable[[Session, bytes, Reply], None] | None = None
+    run_refused: Callable[[Machine, str, Reply], None] | None = None
     carries_data: bool = False
 
 
-FOREIGN: Final = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH"))
+FOREIGN: Final = frozenset(("GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH"))
 """First words of other protocols: a browser that was led to our port must not have its lines executed."""
 
 
-def _ehlo(session: Session, argument: bytes, line: bytes) -> Event | None:
-    name = argument.strip().decode("utf-8", "surrogateescape")
+_DATA_STARTS: Final = BodyStart(False)
+
+
+def _ehlo(session: Machine, argument: str, line: str) -> Event | None:
+    name = argument.strip()
     if not is_greeting_name(name):
         return session.refuse(INVALID_EHLO)
-    return Greeting("EHLO", name, line.decode("utf-8", "surrogateescape"))
+    return Greeting("EHLO", name, line)
 
 
-def _helo(session: Session, argument: bytes, line: bytes) -> Event | None:
-    name = argument.strip().decode("utf-8", "surrogateescape")
+def _helo(session: Machine, argument: str, line: str) -> Event | None:
+    name = argument.strip()
     if not is_greeting_name(name):
         return session.refuse(INVALID_HELO)
-    return Greeting("HELO", name, line.decode("utf-8", "surrogateescape"))
+    return Greeting("HELO", name, line)
 
 
-def _mail(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _mail(session: Machine, argument: str, line: str) -> Event | None:
     profile = session.profile
     if profile.most_receptions and session.messages >= profile.most_receptions:
         return session.answer(BATCH_LIMIT)
@@ -109,11 +113,11 @@ def _mail(session: Session, argument: bytes, line: bytes) -> Event | None:
     if not path.is_ascii and not transaction.smtputf8:
         return session.refuse(SMTPUTF8_NEEDED if profile.has_smtputf8 else MAIL_SYNTAX)
     session.candidate = transaction
-    return Mail(path.address, path.domain, transaction.size, line.decode("utf-8", "surrogateescape"))
+    return Mail(path.address, path.domain, transaction.size, line)
 
 
 def _read_mail_parameters(
-    session: Session, parameters: list[tuple[str, str | None]] | tuple[()], transaction: Transaction
+    session: Machine, parameters: list[tuple[str, str | None]] | tuple[()], transaction: Transaction
 ) -> Reply | None:
     known = session.profile.mail_parameters
     if len({keyword for keyword, _ in parameters}) != len(parameters):
@@ -128,7 +132,7 @@ def _read_mail_parameters(
     return None
 
 
-def _rcpt(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _rcpt(session: Machine, argument: str, line: str) -> Event | None:
     profile = session.profile
     transaction = session.transaction
     path = parse_rcpt(argument, profile.addresses)
@@ -147,11 +151,11 @@ def _rcpt(session: Session, argument: bytes, line: bytes) -> Event | None:
         # No junk: RFC 5321 section 4.5.3.1.10 tells the client to send what was accepted and come again.
         return session.answer(MESSAGE_RECIPIENT_LIMIT)
     session.rcpt_commands += 1
-    return Rcpt(recipient, line.decode("utf-8", "surrogateescape"))
+    return Rcpt(recipient, line)
 
 
 def _read_rcpt_parameters(
-    session: Session, parameters: list[tuple[str, str | None]] | tuple[()], recipient: Recipient
+    session: Machine, parameters: list[tuple[str, str | None]] | tuple[()], recipient: Recipient
 ) -> Reply | None:
     known = session.profile.rcpt_parameters
     if len({keyword for keyword, _ in parameters}) != len(parameters):
@@ -166,45 +170,45 @@ def _read_rcpt_parameters(
     return None
 
 
-def _data(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _data(session: Machine, argument: str, line: str) -> Event | None:
     if argument.strip():
         return session.refuse(DATA_ARGUMENT)
     for ask in session.profile.at_data:
         refusal = ask(session.transaction)
         if refusal is not None:
             return session.refuse(refusal)
-    return BodyStart(False)
+    return _DATA_STARTS
 
 
-def _rset(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _rset(session: Machine, argument: str, line: str) -> Event | None:
     if argument.strip():
         return session.refuse(RSET_ARGUMENTS)
     session.end_transaction()
     return session.answer_junk(RESET_OK)
 
 
-def _quit(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _quit(session: Machine, argument: str, line: str) -> Event | None:
     if argument.strip():
         return session.refuse(NO_PARAMETERS)
     return session.say_goodbye()
 
 
-def _noop(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _noop(session: Machine, argument: str, line: str) -> Event | None:
     return session.answer_junk(OK)
 
 
-def _help(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _help(session: Machine, argument: str, line: str) -> Event | None:
     return session.answer_junk(HELP)
 
 
-def _vrfy(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _vrfy(session: Machine, argument: str, line: str) -> Event | None:
     if not argument.strip():
         return session.refuse(VRFY_ARGUMENT)
     # Telling who exists serves nobody but those who collect addresses (RFC 5321 section 7.3).
     return session.answer_junk(CANNOT_VERIFY)
 
 
-def _expn(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _expn(session: Machine, argument: str, line: str) -> Event | None:
     return session.refuse(NOT_IMPLEMENTED)
 
 

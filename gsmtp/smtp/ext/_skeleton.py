@@ -17,8 +17,8 @@ from gsmtp.smtp.verbs import Verb
 
 if TYPE_CHECKING:
     from gsmtp.core.envelope import Recipient
+    from gsmtp.smtp.machine import Machine
     from gsmtp.smtp.profile import Profile
-    from gsmtp.smtp.session import Session
     from gsmtp.smtp.transaction import Transaction
 
 
@@ -37,7 +37,7 @@ def _rcpt(value: str | None, recipient: Recipient, transaction: Transaction) -> 
     return None
 
 
-def _verb(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _verb(session: Machine, argument: str, line: str) -> Event | None:
     """Run the command ``XSKELETON argument``: answer it, or return the event that the driver is to answer."""
     return session.answer_junk(OK)
 

@@ -17,12 +17,12 @@ from gsmtp.smtp.state import BDAT_ROW
 from gsmtp.smtp.verbs import Verb
 
 if TYPE_CHECKING:
-    from gsmtp.smtp.session import Session
+    from gsmtp.smtp.machine import Machine
 
-_ARGUMENT = re.compile(rb"[ \t]*([0-9]{1,20})(?:[ \t]+([!-~ \t]*?))?[ \t]*")
+_ARGUMENT = re.compile(r"[ \t]*([0-9]{1,20})(?:[ \t]+([!-~ \t]*?))?[ \t]*")
 
 
-def _bdat(session: Session, argument: bytes, line: bytes) -> Event | None:
+def _bdat(session: Machine, argument: str, line: str) -> Event | None:
     parsed = _parse(session, argument)
     if parsed is None:
         return None
@@ -30,20 +30,20 @@ def _bdat(session: Session, argument: bytes, line: bytes) -> Event | None:
     return session.begin_chunk(size_bytes, is_last, fault)
 
 
-def _bdat_refused(session: Session, argument: bytes, refusal: Reply) -> None:
+def _bdat_refused(session: Machine, argument: str, refusal: Reply) -> None:
     parsed = _parse(session, argument)
     if parsed is not None:
         session.begin_chunk(parsed[0], parsed[1], refusal)
 
 
-def _parse(session: Session, argument: bytes) -> tuple[int, bool, Reply | None] | None:
+def _parse(session: Machine, argument: str) -> tuple[int, bool, Reply | None] | None:
     """The length, whether it is the last chunk, and what is wrong; None after the session ended over it."""
     match = _ARGUMENT.fullmatch(argument)
     if match is None:
         session.answer(BDAT_ARGUMENTS.closing())
         return None
-    word = (match[2] or b"").upper()
-    return int(match[1]), word == b"LAST", None if word in (b"", b"LAST") else BDAT_ARGUMENTS
+    word = (match[2] or "").upper()
+    return int(match[1]), word == "LAST", None if word in ("", "LAST") else BDAT_ARGUMENTS
 
 
 CHUNKING = register(

@@ -23,8 +23,13 @@ _REPORTS = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]+")
 
 
+def _upper(value: str | None) -> str:
+    """In upper case; "" when it isn't ASCII, for there are letters whose upper case is an ASCII one."""
+    return value.upper() if value is not None and value.isascii() else ""
+
+
 def _ret(value: str | None, transaction: Transaction, profile: Profile) -> Reply | None:
-    word = (value or "").upper()
+    word = _upper(value)
     if word not in ("FULL", "HDRS"):
         return MAIL_SYNTAX
     transaction.ret = word
@@ -39,7 +44,7 @@ def _envid(value: str | None, transaction: Transaction, profile: Profile) -> Rep
 
 
 def _notify(value: str | None, recipient: Recipient, transaction: Transaction) -> Reply | None:
-    words = tuple((value or "").upper().split(","))
+    words = tuple(_upper(value).split(","))
     if words != ("NEVER",) and not (_REPORTS.issuperset(words) and len(set(words)) == len(words)):
         return RCPT_SYNTAX
     recipient.notify = words

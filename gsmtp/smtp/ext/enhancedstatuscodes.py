@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from gsmtp.smtp.extension import Extension, register
 
 if TYPE_CHECKING:
-    from gsmtp.smtp.session import Session
+    from gsmtp.smtp.machine import Machine
 
 
-def _switch_on(session: Session) -> None:
+def _switch_on(session: Machine) -> None:
     session.is_enhanced = True
 
 

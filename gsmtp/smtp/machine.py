@@ -1,0 +1,303 @@
+"""The inner parts of the SMTP machine: how commands are taken, text is read, replies are queued and sessions end.
+
+What a driver uses is `session.Session`, which is built on this; verbs and extensions use what stands here under "for
+verbs and extensions".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsmtp.config.view import View
+from gsmtp.core.clock import Clock
+from gsmtp.core.reply import (
+    BARE_LINE_FEED,
+    LINE_TOO_LONG,
+    MISSING_TERMINATOR,
+    TOO_BIG,
+    TOO_MUCH_JUNK,
+    UNRECOGNIZED,
+    Reply,
+)
+from gsmtp.smtp import trace
+from gsmtp.smtp.body import ChunkReader, DataReader
+from gsmtp.smtp.buffer import BareLineFeed, InputBuffer, LineFault
+from gsmtp.smtp.events import (
+    NEED_DATA,
+    Body,
+    BodyAbort,
+    BodyEnd,
+    BodyStart,
+    Connect,
+    Event,
+    NeedData,
+    Quit,
+)
+from gsmtp.smtp.facts import Facts
+from gsmtp.smtp.message import MessageFilter
+from gsmtp.smtp.profile import profile_for
+from gsmtp.smtp.state import State
+from gsmtp.smtp.transaction import Transaction
+from gsmtp.smtp.verbs import FOREIGN
+
+RUNAWAY_FACTOR: Final = 10
+"""A message of more than this times Max_Message_Size isn't read to its end (reference/esmtp-listener.md 10.1)."""
+
+_BODY_END: Final = BodyEnd()
+_CHUNK_STARTS: Final = BodyStart(True)
+
+
+class Machine:
+    """State and inner workings of one session; see `session.Session` for the attributes."""
+
+    __slots__ = (
+        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing", "_open",
+        "_out", "_reader", "_received_from", "_row", "_state", "_step", "candidate", "esmtp", "facts", "helo",
+        "is_authenticated", "is_early_talker", "is_enhanced", "is_over", "messages", "profile", "rcpt_commands",
+        "recipients", "tls_cipher", "transaction", "view",
+    )  # fmt: skip
+
+    def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
+        self.view = view
+        self.facts = facts
+        self.profile = profile_for(view, facts.hostname)
+        self._clock = clock
+        self._input = InputBuffer(self.profile.longest_command)
+        self._out: list[bytes] = []
+        self._open: Event | None = Connect()
+        self._events: list[Event] = [self._open]
+        self._base = self._state = State.START
+        self._row = self.profile.steps[State.START]
+        self._step = self._row["NOOP"]
+        self._reader: DataReader | ChunkReader | None = None
+        self._chunks: ChunkReader | None = None
+        self._chunk_refusal: Reply | None = None
+        self._filter: MessageFilter | None = None
+        self._received_from = ""
+        self._junk = 0
+        self._nothing = self.transaction = self.candidate = Transaction()
+        self.helo = ""
+        self.esmtp = False
+        self.is_over = False
+        self.is_enhanced = False
+        self.is_early_talker = False
+        self.is_authenticated = False
+        self.tls_cipher = ""
+        self.messages = 0
+        self.recipients = 0
+        self.rcpt_commands = 0
+
+    # --- for verbs and extensions
+
+    def answer(self, reply: Reply) -> Event | None:
+        """Send a reply, and end the session if it says so. Gives None, for a handler to return: there is no event."""
+        self._out.append(reply.wire(self.is_enhanced))
+        if reply.close:
+            self._finish("closed by reply")
+        return None
+
+    def answer_junk(self, reply: Reply) -> Event | None:
+        """Answer a command that brings no transaction forward; one too many ends the session instead."""
+        self._junk += 1
+        limit = self.profile.most_junk
+        return self.answer(TOO_MUCH_JUNK if limit and self._junk > limit else reply)
+
+    refuse = answer_junk
+
+    def end_transaction(self) -> None:
+        """Forget the transaction, and a message that came in part."""
+        self._abort_message()
+        self.transaction = self._nothing
+        self._reader = self._chunks = None
+        self._move(self._base)
+
+    def say_goodbye(self) -> Event | None:
+        """Answer QUIT (RFC 5321 section 4.1.1.10)."""
+        self.answer(Reply(221, "2.0.0", (f"{self.profile.hostname} closing connection",)))
+        self._finish("quit")
+        return None
+
+    def begin_chunk(self, size_bytes: int, is_last: bool, refusal: Reply | None) -> Event | None:
+        """A BDAT command: its chunk follows.
+
+        Args:
+            size_bytes: the chunk's length.
+            is_last: whether the message ends with it.
+            refusal: what to say when the chunk has been thrown away, or None when it is welcome.
+        """
+        limit = self.profile.message.max_size
+        so_far = self._filter.size_bytes if self._filter is not None else 0
+        if limit and so_far + size_bytes > limit * RUNAWAY_FACTOR:
+            return self._end_runaway()
+        chunks = self._chunks
+        is_first = chunks is None
+        if chunks is None:
+            chunks = self._chunks = ChunkReader()
+        chunks.begin(size_bytes, is_last)
+        if refusal is None and is_first:
+            return _CHUNK_STARTS
+        self._chunk_refusal = refusal
+        self._reader = chunks
+        return None
+
+    # --- commands
+
+    def _move(self, state: State) -> None:
+        self._state = state
+        self._row = self.profile.steps[state]
+
+    def _command(self, line: bytes) -> Event | None:
+        text = line.decode("utf-8", "surrogateescape")
+        word, _, argument = text.partition(" ")
+        step = self._row.get(word)
+        if step is None:
+            # Only ASCII: there are letters whose upper case is an ASCII one.
+            name = word.upper() if word.isascii() else ""
+            step = self._row.get(name)
+            if step is None:
+                is_hopeless = name in FOREIGN or name in self.profile.diverting
+                return self.refuse(UNRECOGNIZED.closing() if is_hopeless else UNRECOGNIZED)
+        verb = step.verb
+        if verb.ends_pipelining and self._input.pending:
+            self.is_early_talker = True
+        if step.refusal is not None:
+            if verb.run_refused is None:
+                return self.refuse(step.refusal)
+            verb.run_refused(self, argument, step.refusal)
+            return None
+        self._step = step
+        self._open = event = verb.run(self, argument, text)
+        return event
+
+    def _bad_line(self, fault: LineFault) -> None:
+        if isinstance(fault, BareLineFeed):
+            self.answer(BARE_LINE_FEED)
+        elif fault.is_fatal:
+            self.answer(LINE_TOO_LONG.closing())
+        else:
+            self.refuse(LINE_TOO_LONG)
+
+    def _starved(self) -> Event | NeedData | None:
+        """All input is used: wait for more, or notice that there will be none."""
+        if not self._input.is_ended:
+            return NEED_DATA
+        if isinstance(self._reader, DataReader):
+            # The peer may still listen: it learns that its message was not taken.
+            self._out.append(MISSING_TERMINATOR.wire(self.is_enhanced))
+        self._finish("peer closed")
+        return None
+
+    def _finish(self, reason: str) -> None:
+        if self.is_over:
+            return
+        if not isinstance(self._open, BodyEnd):
+            self._abort_message()
+        self._reader = None
+        self._input.clear()
+        self._events.append(Quit(reason))
+        self.is_over = True
+
+    def _abort_message(self, reply: Reply | None = None) -> None:
+        if self._filter is not None:
+            self._filter = None
+            self._events.append(BodyAbort(reply))
+
+    # --- the message text
+
+    def _trace_fields(self, wall_s: int) -> bytes:
+        transaction = self.transaction
+        if not self._received_from:
+            facts = self.facts
+            self._received_from = trace.received_from(
+                facts.client_ip, facts.client_port, self.helo, self.profile.message.hostname
+            )
+        recipients = transaction.recipients
+        protocol = self.protocol
+        return trace.trace_fields(
+            transaction.reverse_path,
+            self._received_from,
+            transaction.original,
+            f"{protocol} (cipher={self.tls_cipher})" if self.tls_cipher else protocol,
+            transaction.message_id,
+            recipients[0].original if len(recipients) == 1 else "",
+            wall_s,
+        )
+
+    @property
+    def protocol(self) -> str:
+        """The word for Received and the envelope (RFC 3848)."""
+        utf8 = self.transaction.smtputf8
+        return trace.PROTOCOL_WORDS[self.esmtp, self.tls_cipher != "", self.is_authenticated, utf8]
+
+    def _read_text(self) -> Event | NeedData | None:
+        """Use what came of the text; None when a chunk ended and commands follow, or the session is over."""
+        reader = self._reader
+        if self._chunk_refusal is not None:
+            return self._skip_chunk()
+        source = self._input
+        message = self._filter
+        assert reader is not None
+        assert message is not None
+        if source.pos == len(source.data) and self._chunks is None:
+            return self._starved()
+        content, source.pos = reader.read(source.data, source.pos)
+        has_false_end = reader.scan.has_false_end
+        kept = message.feed(content, reader.is_lone, has_false_end) if content or has_false_end else b""
+        limit = self.profile.message.max_size
+        if limit and message.size_bytes > limit * RUNAWAY_FACTOR:
+            return self._end_runaway()
+        if reader.is_at_end:
+            return self._end_message(message, kept)
+        if isinstance(reader, ChunkReader) and not reader.remaining:
+            return self._end_chunk(reader, message, kept)
+        return Body(kept) if kept else self._starved()
+
+    def _end_message(self, message: MessageFilter, kept: bytes) -> Event:
+        self._reader = None
+        kept += message.finish()
+        self.transaction.is_date_missing = message.is_date_missing
+        fault = message.fault
+        if fault is not None:
+            self._filter = None
+            self.end_transaction()
+            self.refuse(fault)
+            return BodyAbort(fault)
+        self._open = _BODY_END
+        if not kept:
+            return _BODY_END
+        self._events.append(_BODY_END)
+        return Body(kept)
+
+    def _end_chunk(self, reader: ChunkReader, message: MessageFilter, kept: bytes) -> Event | None:
+        self._reader = None
+        if message.fault is not None:
+            self._filter = None
+            self._move(State.CHUNKS_FAILED)
+            self.refuse(message.fault)
+            return BodyAbort(message.fault)
+        self.answer(Reply(250, "2.0.0", (f"{reader.size_bytes} octets received",)))
+        return Body(kept) if kept else None
+
+    def _skip_chunk(self) -> Event | NeedData | None:
+        reader = self._chunks
+        refusal = self._chunk_refusal
+        assert reader is not None
+        assert refusal is not None
+        source = self._input
+        source.pos = reader.skip(source.data, source.pos)
+        if reader.remaining:
+            return self._starved()
+        self._reader = None
+        self._chunk_refusal = None
+        if self._state not in (State.RCPT, State.CHUNKS, State.CHUNKS_FAILED):
+            self._chunks = None
+        elif reader.is_last:
+            self.end_transaction()
+        else:
+            self._abort_message()
+            self._move(State.CHUNKS_FAILED)
+        return self.refuse(refusal)
+
+    def _end_runaway(self) -> Event | None:
+        self._abort_message(TOO_BIG)
+        return self.answer(TOO_BIG.closing())
