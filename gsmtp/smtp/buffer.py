@@ -64,6 +64,12 @@ class InputBuffer:
         """Bytes not used yet."""
         return len(self.data) - self.pos
 
+    def compact(self) -> None:
+        """Let go of what was used: a session that waits must not hold the last piece that it read."""
+        if self.pos:
+            self.data = self.data[self.pos :]
+            self.pos = 0
+
     def clear(self) -> None:
         """Forget everything that waits."""
         self.data = b""

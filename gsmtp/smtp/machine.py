@@ -180,6 +180,7 @@ class Machine:
     def _starved(self) -> Event | NeedData | None:
         """All input is used: wait for more, or notice that there will be none."""
         if not self._input.is_ended:
+            self._input.compact()
             return NEED_DATA
         if isinstance(self._reader, DataReader):
             # The peer may still listen: it learns that its message was not taken.

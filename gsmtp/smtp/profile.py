@@ -6,7 +6,6 @@ A profile is immutable. Sessions with the same view share one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from gsmtp.config.view import View
 from gsmtp.core.reply import HELO_NEEDED, Reply
@@ -111,14 +110,30 @@ class Profile:
     most_recipients_a_session: int
 
 
-@lru_cache(maxsize=512)
+_MOST_PROFILES = 1024
+_profiles: dict[tuple[View, str], Profile] = {}
+
+
 def profile_for(view: View, hostname: str) -> Profile:
-    """The profile of a view.
+    """The profile of a view, made when it is first asked for.
+
+    Those of an older configuration are forgotten when a newer one shows up: a kept view would keep its whole tree.
 
     Args:
         view: as the configuration made it.
         hostname: what the system calls itself, where no option says it.
     """
+    key = (view, hostname)
+    profile = _profiles.get(key)
+    if profile is None:
+        profile = _make(view, hostname)
+        if _profiles and (next(iter(_profiles))[0].generation != view.generation or len(_profiles) >= _MOST_PROFILES):
+            _profiles.clear()
+        _profiles[key] = profile
+    return profile
+
+
+def _make(view: View, hostname: str) -> Profile:
     hostname = view[HOSTNAME] or hostname
     extensions = _offered(view)
     offered = frozenset(extension.keyword for extension in extensions)

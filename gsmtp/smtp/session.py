@@ -102,6 +102,7 @@ class Session(Machine):
             if self._reader is not None:
                 found = self._read_text()
             elif source.pos == len(source.data) and not source.is_ended:
+                source.clear()
                 return NEED_DATA
             else:
                 try:
@@ -282,6 +283,7 @@ class Session(Machine):
             reply = MAIL_OK
         if reply.code < 400:
             self.transaction = self.candidate
+            self.candidate = self._nothing
             self._move(self._step.target)
         else:
             self._junk += 1

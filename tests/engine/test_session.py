@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
+from gsmtp.config.view import View
 from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
@@ -312,6 +314,27 @@ def test_sessions_of_one_view_share_their_profile() -> None:
     view = view_of("Max_Message_Size = 7")
     assert session_of(view).profile is session_of(view).profile
     assert session_of(view).profile is not session_of().profile
+
+
+def test_profiles_of_an_old_configuration_are_let_go() -> None:
+    old, new = View((), generation=1), View((), generation=2)
+    session_of(old)
+    session_of(new)
+    assert not [referrer for referrer in gc.get_referrers(old) if isinstance(referrer, tuple)]
+
+
+def test_a_session_that_waits_holds_nothing_that_was_used() -> None:
+    driver = Driver(session_of(view_of(*PLAIN)))
+    driver.begin()
+    text = b"A: b\r\n\r\n" + b"x" * 100_000 + b"\r\n"
+    driver.feed(GREETING + ENVELOPE + b"DATA\r\n", text)
+    sizes = [len(driver.session._input.data)]
+    driver.feed(b".\r\nNOO")
+    sizes.append(len(driver.session._input.data))
+    driver.feed(b"P\r\n")
+    sizes.append(len(driver.session._input.data))
+    assert sizes == [2, 3, 0]
+    assert driver.session.transaction.recipients == driver.session.candidate.recipients == []
 
 
 def test_tls_and_authentication_show_in_received() -> None:
