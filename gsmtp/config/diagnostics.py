@@ -67,18 +67,21 @@ class Problems:
 
     found: list[Problem] = field(default_factory=list)
 
-    def error(self, span: Span, message: str, hint: str = "", code: str = "",
-              related: Iterable[tuple[str, Span]] = ()) -> None:
+    def error(
+        self, span: Span, message: str, hint: str = "", code: str = "", related: Iterable[tuple[str, Span]] = ()
+    ) -> None:
         """Add an error: the load fails once everything was looked at."""
         self.found.append(Problem(Severity.ERROR, span, message, hint, code, tuple(related)))
 
-    def warning(self, span: Span, message: str, hint: str = "", code: str = "",
-                related: Iterable[tuple[str, Span]] = ()) -> None:
+    def warning(
+        self, span: Span, message: str, hint: str = "", code: str = "", related: Iterable[tuple[str, Span]] = ()
+    ) -> None:
         """Add a warning."""
         self.found.append(Problem(Severity.WARNING, span, message, hint, code, tuple(related)))
 
-    def note(self, span: Span, message: str, hint: str = "", code: str = "",
-             related: Iterable[tuple[str, Span]] = ()) -> None:
+    def note(
+        self, span: Span, message: str, hint: str = "", code: str = "", related: Iterable[tuple[str, Span]] = ()
+    ) -> None:
         """Add a note."""
         self.found.append(Problem(Severity.NOTE, span, message, hint, code, tuple(related)))
 

@@ -1,6 +1,6 @@
 """Socket options of Listen: a row is both the declaration's effect and the table that sets it.
 
-`BEFORE_BIND` rows are set between ``socket()`` and ``bind()``, `BEFORE_LISTEN` between ``bind()`` and ``listen()`` (Linux
+`BEFORE_BIND` rows are set before ``bind()``, `BEFORE_LISTEN` between ``bind()`` and ``listen()`` (Linux
 sizes the window it offers when the connection is made, so buffer sizes must stand before), `ACCEPTED` on each
 accepted socket. 0 leaves a size to the kernel. Source: reference/esmtp-listener.md section 2.
 """

@@ -26,7 +26,7 @@ def _status(pid: int) -> dict[str, list[str]]:
     return {line.partition(":")[0]: line.partition(":")[2].split() for line in lines}
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that another user may enter."""
     for one in (tmp_path, *tmp_path.parents[:3]):
