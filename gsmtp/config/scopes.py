@@ -210,6 +210,7 @@ class Configuration:
         self._views: dict[tuple[Scope, ...], View] = {}
         self._cache = _ViewCache(self.view[MATCH_CACHE_SIZE], self.view[MATCH_CACHE_LIFE], clock or SystemClock())
         self._domains, self._domain_regexes = _index_domains(tree.root)
+        self._domain_views: dict[str, View] = {}
         self.listens = tuple(self._compile_listens())
 
     def _compile_listens(self) -> Iterator[ListenStanza]:
@@ -280,6 +281,14 @@ class Configuration:
 
     def domain_view(self, domain: str) -> View:
         """The options for mail to a domain: its exact stanza, matching regex stanzas in file order, then global."""
+        view = self._domain_views.get(domain)
+        if view is None:
+            if len(self._domain_views) >= self.view[MATCH_CACHE_SIZE]:
+                self._domain_views.clear()  # clients choose the names: the cache must not grow with them
+            view = self._domain_views[domain] = self._find_domain_view(domain)
+        return view
+
+    def _find_domain_view(self, domain: str) -> View:
         name = normal_domain(domain)
         exact = self._domains.get(name)
         regexes = tuple(scope for pattern, scope in self._domain_regexes if pattern.search(name))

@@ -31,7 +31,7 @@ LEVELS = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+_PLAIN = re.compile(r"[!#-\[\]-~]*")
 
 
 class EventLog:
@@ -63,7 +63,9 @@ class EventLog:
             record.update((key, value) for key, value in fields.items() if value is not None)  # type: ignore[misc]
             line = json.dumps(record, ensure_ascii=False, default=str)
         else:
-            words = [f"{key}={_quote(value)}" for key, value in fields.items() if value is not None]
+            words = [f"{key}={value}" for key, value in fields.items() if value is not None]
+            if not _PLAIN.fullmatch("".join(words)):
+                words = [f"{key}={_quote(value)}" for key, value in fields.items() if value is not None]
             line = " ".join((f"{stamp} {level:<8} {area:<8} {_one_line(what)}", *words))
         self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
 

@@ -69,8 +69,10 @@ class Chain:
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         ordered = sorted(hooks, key=lambda one: (one.order, one.name))
-        self._hooks = {phase: tuple(one for one in ordered if one.phase is phase) for phase in Phase}
-        self._may_block = {phase: any(one.may_block for one in found) for phase, found in self._hooks.items()}
+        self._hooks = {
+            phase: tuple((one, f"__bypass_{one.name}") for one in ordered if one.phase is phase) for phase in Phase
+        }
+        self._may_block = {phase: any(one.may_block for one, _ in found) for phase, found in self._hooks.items()}
 
     def may_block(self, phase: Phase) -> bool:
         """Whether a turn of this phase needs a green thread."""
@@ -78,8 +80,9 @@ class Chain:
 
     def run(self, phase: Phase, context: Context, event: object) -> Decision:
         """The decision of the first hook that has one, ACCEPT when none has."""
-        for one in self._hooks[phase]:
-            if context.conn and context.conn.get(f"__bypass_{one.name}") == "true":
+        conn = context.conn
+        for one, bypass in self._hooks[phase]:
+            if conn.get(bypass) == "true":
                 continue
             try:
                 decision = one.function(context, event)

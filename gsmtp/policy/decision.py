@@ -18,6 +18,9 @@ class Phase(Enum):
     RCPT = "rcptto"
     DATA = "data"
 
+    # members are single objects; Enum's own hash is a Python function, and phases are looked up for every command
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
