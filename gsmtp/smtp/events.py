@@ -104,6 +104,8 @@ class Body:
 class BodyEnd:
     """The body is whole and acceptable as such. *Answered*, typically after the spool's commit.
 
+    None sends ``250 2.0.0 OK <message id>`` with the id that `accept_body` got.
+
     A body that the machine refuses by itself (size, lone LF …) ends in `BodyAbort` instead, already answered.
     """
 

@@ -43,6 +43,9 @@ from gsmtp.smtp.verbs import FOREIGN
 RUNAWAY_FACTOR: Final = 10
 """A message of more than this times Max_Message_Size isn't read to its end (reference/esmtp-listener.md 10.1)."""
 
+MOST_SKIPPED_BYTES: Final = 268_435_456
+"""A refused chunk that announces more than this ends the session: 256 MiB is no honest mistake."""
+
 _BODY_END: Final = BodyEnd()
 _CHUNK_STARTS: Final = BodyStart(True)
 
@@ -129,6 +132,8 @@ class Machine:
         so_far = self._filter.size_bytes if self._filter is not None else 0
         if limit and so_far + size_bytes > limit * RUNAWAY_FACTOR:
             return self._end_runaway()
+        if refusal is not None and size_bytes > MOST_SKIPPED_BYTES:
+            return self.answer(refusal.closing())
         chunks = self._chunks
         is_first = chunks is None
         if chunks is None:
