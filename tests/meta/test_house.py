@@ -122,3 +122,21 @@ def test_yaml_and_conf_samples_are_the_same_configuration() -> None:
     ]
     assert "Max_Message_Size = 52428800 bytes" in values[0]
     assert values[0] == values[1]
+
+
+def test_nothing_names_the_machine_it_was_made_on() -> None:
+    """Paths of one person's machine and addresses of package hosts have no place in the project."""
+    texts = [
+        p
+        for folder in ("gsmtp", "tests", "loadtest", "docs", "conf", "scripts", "changes", ".ci")
+        for p in (ROOT / folder).rglob("*")
+        if p.is_file() and p.suffix != ".pyc"
+    ]
+    texts += [ROOT / name for name in ("Makefile", "Procfile", "setup.py", "pyproject.toml", "requirements.txt")]
+    marks = re.compile(rb"(?<![\w.}])/(?:root|home|work)/|index-url|find-links|pythonhosted")
+    found = [
+        f"{shown(path)}: {hit[0]!r}"
+        for path in texts
+        if path != Path(__file__) and (hit := marks.search(path.read_bytes()))
+    ]
+    assert not found
