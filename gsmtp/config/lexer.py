@@ -62,6 +62,11 @@ def unescape(raw: str) -> str:
     return raw
 
 
+def follows_word(text: str, at: int) -> bool:
+    """Whether a word ends right before `at`: a single quote there is an apostrophe, not the beginning of a string."""
+    return at > 0 and text[at - 1] not in " \t\r\n\f\v#=\"'{}[]()" and text[at - 2 : at] != "*/"
+
+
 tokens = (
     "OPTION",
     "OPEN",
@@ -142,6 +147,8 @@ def t_STRING(t: Any) -> Any:
 
 @lex.TOKEN(RAW_STRING)  # type: ignore[untyped-decorator]
 def t_RAW_STRING(t: Any) -> Any:
+    if follows_word(t.lexer.lexdata, t.lexpos):
+        raise Trouble
     t.type = "STRING"
     t.value = Text(t.value[1:-1], True, t.lexpos, t.lexer.lexpos)
     return t

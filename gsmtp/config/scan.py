@@ -19,6 +19,7 @@ from gsmtp.config.lexer import (
     STRING,
     TYPOGRAPHIC_QUOTES,
     WORD,
+    follows_word,
     unescape,
 )
 from gsmtp.config.nodes import Comment, Document, Text
@@ -226,7 +227,7 @@ class Scanner:
     def _raw_string(self) -> None:
         at = self.at
         match = _RAW.match(self.text, at)
-        glued = at > 0 and _WORD.match(self.text[at - 1]) is not None
+        glued = follows_word(self.text, at)
         if match is not None and not glued:
             self._add("string", match[0][1:-1], at, match.end())
             return
