@@ -2,7 +2,7 @@
 
 A connection waits on the loop as an io watcher, without a green thread. When bytes come, its turn (recv, machine,
 replies, one send) runs right in the watcher's callback; a phase whose policy may block gets its turn in a green thread
-of the listener's pool; a commit wakes the connection by callback. `_decide` is the one place that chooses.
+of the listener's pool; a commit wakes the connection by callback (`server.reception` says which).
 
 Nothing a client does costs another anything: what it may have buffered here is bounded (one recv, one turn's replies,
 the body writer's buffer), a turn ends after 200 events, and a client that reads nothing is read from no more.
@@ -13,38 +13,16 @@ from __future__ import annotations
 import _socket
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gsmtp.core.envelope import Envelope
-from gsmtp.core.errors import RemoteProtocolError, SpoolError, SpoolFull
-from gsmtp.core.reply import (
-    IDLE_TIMEOUT,
-    SHUTTING_DOWN,
-    SPOOL_FULL,
-    TOO_MANY_SESSIONS,
-    TRANSACTION_FAILED,
-    Reply,
-)
+from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Reply
 from gsmtp.policy.context import Context
-from gsmtp.policy.decision import Decision, Phase
 from gsmtp.runtime.sockets import RawSocket
+from gsmtp.server.reception import Reception
 from gsmtp.server.service import Plan, Service
-from gsmtp.server.sink import DropWriter
-from gsmtp.smtp.events import (
-    NEED_DATA,
-    Body,
-    BodyAbort,
-    BodyEnd,
-    BodyStart,
-    Connect,
-    Greeting,
-    Mail,
-    Quit,
-    Rcpt,
-)
-from gsmtp.smtp.options import CONTEXT
+from gsmtp.smtp.events import NEED_DATA
 from gsmtp.smtp.session import Facts, Session
-from gsmtp.spool.base import BodyWriter
 
 if TYPE_CHECKING:
     from gsmtp.server.listener import Listener
@@ -61,27 +39,19 @@ MOST_LINGER_BYTES = 1_048_576
 
 
 class Connection:
-    """A client's connection from accept to close."""
+    """A client's connection from accept to close.
+
+    Attributes:
+        facts: addresses and the connection's id.
+        session: the machine.
+        reception: answers the machine's events.
+        is_closed: whether the socket is gone.
+    """
 
     __slots__ = (
-        "_body",
-        "_context",
-        "_has_turn",
-        "_is_closed",
-        "_is_reading",
-        "_lingered",
-        "_listener",
-        "_message_id",
-        "_out",
-        "_plan",
-        "_reader",
-        "_service",
-        "_socket",
-        "_touched_mono",
-        "_writer",
-        "facts",
-        "session",
-    )
+        "_has_turn", "_is_reading", "_lingered", "_listener", "_out", "_plan", "_reader", "_service", "_socket",
+        "_touched_mono", "_writer", "facts", "is_closed", "reception", "session",
+    )  # fmt: skip
 
     @classmethod
     def establish(cls, listener: Listener, raw: RawSocket, address: Any) -> None:
@@ -114,36 +84,43 @@ class Connection:
         self._plan = plan
         self.facts = facts
         self.session = Session(plan.view, facts, service.clock)
-        self._context = Context(service.configuration, plan.view, facts, self.session)
-        self._body: BodyWriter | None = None
-        self._message_id = ""
+        context = Context(service.configuration, plan.view, facts, self.session)
+        self.reception = Reception(self, service, self.session, context)
         self._out = b""
         self._writer: Any = None
         self._reader: Any = None
         self._is_reading = False
         self._has_turn = True  # False while a commit, a drain or a green thread owns the session
-        self._is_closed = False
+        self.is_closed = False
         self._lingered = -1
         self._touched_mono = time.monotonic()
 
     def _begin(self) -> None:
         service = self._service
-        for level, number, value in self._plan.tcp_options:
-            self._socket.setsockopt(level, number, value)
         service.connections.add(self)
         self._listener.session_began()
-        view = self._plan.view
-        configured = view[CONTEXT]
-        self._context.conn.update(configured, pathway=view.pathway)
+        try:
+            for level, number, value in self._plan.tcp_options:
+                self._socket.setsockopt(level, number, value)
+        except OSError:  # the client is gone already
+            self._close()
+            return
         self._reader = self._listener.loop.io(self._socket.fileno(), 1)
         self._read_on()
         service.wheel.add(self)
         self._turn()
 
+    @property
+    def client(self) -> str:
+        """The client's address and port, for the log."""
+        facts = self.facts
+        host = f"[{facts.client_ip}]" if ":" in facts.client_ip else facts.client_ip
+        return f"{host}:{facts.client_port}"
+
     # --- reading
 
     def _read_on(self) -> None:
-        if not self._is_reading and not self._is_closed:
+        if not self._is_reading and not self.is_closed:
             self._is_reading = True
             self._reader.start(self._readable)
 
@@ -178,34 +155,41 @@ class Connection:
     def _turn(self) -> None:
         """Let the machine go on until it needs bytes, somebody else's answer, or room to write."""
         session = self.session
+        handle = self.reception.handle
         try:
             for _ in range(EVENTS_A_TURN):
                 event = session.next_event()
                 if event is NEED_DATA:
                     break
-                if not _HANDLERS[type(event)](self, event):
+                if not handle(event):
                     break
             else:
                 # let the others have the loop; what is queued goes out, the rest follows
                 self._has_turn = False
-                self._listener.loop.run_callback(self._resume)
-        except RemoteProtocolError as error:
-            session.close_with(error.reply)
+                self._listener.loop.run_callback(self.resume)
         except Exception:
             # a bug of ours: without this the level-triggered watcher would call us again for ever
             log.exception("session %s failed and is closed", self.facts.connection_id)
             self._close()
         self._flush()
 
-    def _resume(self) -> None:
-        """The owner of the session gives it back."""
+    def pause(self, *, keep_reading: bool = True) -> None:
+        """Somebody else has the turn until `resume`. Input is still taken, up to a limit, unless told otherwise."""
+        self._has_turn = False
+        if not keep_reading:
+            self._read_no_more()
+
+    def resume(self) -> None:
+        """Whoever had the turn gives it back."""
         self._has_turn = True
-        if self._is_closed:
-            return
-        if self._out:
-            return  # _writable goes on when the client has read
+        if self.is_closed or self._out:
+            return  # with output pending _writable goes on when the client has read
         self._read_on_unless_ended()
         self._turn()
+
+    def submit(self, function: Callable[..., object], *args: Any) -> None:
+        """Run a part of the turn in a green thread of the listener's pool."""
+        self._listener.submit(function, *args)
 
     def _read_on_unless_ended(self) -> None:
         if not self.session.is_over and self.session.pending_bytes <= MOST_PENDING_INPUT:
@@ -215,7 +199,7 @@ class Connection:
 
     def _flush(self) -> None:
         data = self.session.data_to_send()
-        if self._is_closed:
+        if self.is_closed:
             return
         if self._out:
             self._out += data
@@ -257,172 +241,7 @@ class Connection:
         if self.session.is_over and self._has_turn:
             self._end()
         elif self._has_turn:
-            self._resume()
-
-    # --- events of the machine; each returns whether the turn goes on
-
-    def _on_connect(self, event: Connect) -> bool:
-        return self._decide(Phase.CONNECT, event)
-
-    def _on_greeting(self, event: Greeting) -> bool:
-        conn = self._context.conn
-        conn["ehlo_string"] = event.line
-        conn["ehlo_domain"] = event.domain
-        return self._decide(Phase.EHLO, event)
-
-    def _on_mail(self, event: Mail) -> bool:
-        service = self._service
-        if service.is_draining:
-            self.session.reply(SHUTTING_DOWN)
-            return True
-        trouble = service.spool.unhealthy_reason()
-        if trouble is None and event.size and not service.spool.has_room(event.size):
-            trouble = SpoolFull("no room for a message of the declared size")
-        if trouble is not None:
-            return self._refuse(Phase.MAIL, Decision(_reply_to(trouble), str(trouble), "spool"))
-        self._context.mess = {
-            "mailfrom_string": event.line,
-            "mailfrom_localpart": event.reverse_path[: -len(event.domain) - 1] if event.domain else event.reverse_path,
-            "mailfrom_domain": event.domain,
-        }
-        return self._decide(Phase.MAIL, event)
-
-    def _on_rcpt(self, event: Rcpt) -> bool:
-        mess = self._context.mess
-        recipient = event.recipient
-        mess["rcptto_string"] = event.line
-        mess["rcptto_localpart"] = recipient.address[: -len(recipient.domain) - 1]
-        mess["rcptto_domain"] = recipient.domain
-        return self._decide(Phase.RCPT, event)
-
-    def _on_body_start(self, _event: BodyStart) -> bool:
-        recipients = self.session.transaction.recipients
-        drop = all(recipient.drop for recipient in recipients)
-        self._body = DropWriter() if drop else self._service.spool.open()
-        self._message_id = self._service.ids.next()
-        self.session.accept_body(self._message_id)
-        return True
-
-    def _on_body(self, event: Body) -> bool:
-        body = self._body
-        assert body is not None
-        if body.write(event.data):
-            return True
-        self._has_turn = False
-        self._read_no_more()
-        body.on_drain(self._resume)
-        return False
-
-    def _on_body_end(self, event: BodyEnd) -> bool:
-        return self._decide(Phase.DATA, event)
-
-    def _on_body_abort(self, _event: BodyAbort) -> bool:
-        self._drop_body()
-        return True
-
-    def _on_quit(self, _event: Quit) -> bool:
-        return False
-
-    # --- decisions
-
-    def _decide(self, phase: Phase, event: object) -> bool:
-        chain = self._service.chain
-        if chain.may_block(phase):
-            self._has_turn = False
-            self._listener.submit(self._decide_in_green_thread, phase, event)
-            return False
-        return self._answer(phase, chain.run(phase, self._context, event))
-
-    def _decide_in_green_thread(self, phase: Phase, event: object) -> None:
-        decision = self._service.chain.run(phase, self._context, event)
-        if not self._is_closed and self._answer(phase, decision):
-            self._resume()
-
-    def _answer(self, phase: Phase, decision: Decision) -> bool:
-        if decision.reply is not None:
-            return self._refuse(phase, decision)
-        if phase is Phase.DATA:
-            return self._commit()
-        self.session.reply()
-        return True
-
-    def _refuse(self, phase: Phase, decision: Decision) -> bool:
-        reply = decision.reply
-        assert reply is not None
-        service = self._service
-        service.totals.rejections += 1
-        mess = self._context.mess
-        sender = mess.get("mailfrom_string") if phase is not Phase.MAIL else None
-        service.events.event(
-            "info",
-            "smtp",
-            "rejected",
-            session=self.facts.connection_id,
-            client=self._client(),
-            phase=phase.value,
-            reply=str(reply),
-            check=decision.check,
-            reason=decision.reason or None,
-            sender=sender,
-            recipient=mess.get("rcptto_string") if phase is Phase.RCPT else None,
-        )
-        if phase is Phase.DATA:
-            self._drop_body()
-        self.session.reply(reply)
-        return True
-
-    # --- acceptance
-
-    def _commit(self) -> bool:
-        envelope = self.session.envelope(self._message_id)
-        body = self._body
-        assert body is not None
-        kept = [recipient for recipient in envelope.recipients if not recipient.drop]
-        if not kept:
-            self._drop_body()
-            self._accepted(envelope, is_dropped=True)
-            return True
-        envelope.recipients = kept
-        self._body = None
-        self._has_turn = False
-        self._service.spool.commit(envelope, body, lambda error: self._committed(envelope, error))
-        return False
-
-    def _committed(self, envelope: Envelope, error: SpoolError | None) -> None:
-        """The spool's answer; the client may be gone by now, the message is kept all the same (RFC 1047)."""
-        if error is None:
-            self._accepted(envelope, is_dropped=False)
-            self._service.accepted(envelope)
-        else:
-            self._refuse(Phase.DATA, Decision(_reply_to(error), str(error), "spool"))
-        if self._service.is_draining:
-            self.session.close_with(SHUTTING_DOWN)
-        self._resume()
-
-    def _accepted(self, envelope: Envelope, *, is_dropped: bool) -> None:
-        service = self._service
-        totals = service.totals
-        totals.messages += 1
-        totals.recipients += len(envelope.recipients)
-        totals.bytes += envelope.size_bytes
-        service.events.event(
-            "info",
-            "smtp",
-            "dropped" if is_dropped else "received",
-            id=envelope.message_id,
-            session=self.facts.connection_id,
-            client=self._client(),
-            sender=f"<{envelope.reverse_path}>",
-            recipients=_some_of(envelope),
-            size=envelope.size_bytes,
-            protocol=envelope.protocol,
-        )
-        self.session.reply(Reply(250, "2.0.0", (f"OK {envelope.message_id}",)))
-
-    def _drop_body(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            body.abort()
+            self.resume()
 
     # --- the end
 
@@ -444,14 +263,14 @@ class Connection:
             "smtp",
             "idle timeout",
             session=self.facts.connection_id,
-            client=self._client(),
+            client=self.client,
             state=self.session.state_name,
         )
         self.dismiss(IDLE_TIMEOUT)
 
     def dismiss(self, reply: Reply) -> None:
         """Say a last word and close, unless the client is in a message that may still be accepted."""
-        if self._is_closed or self._lingered >= 0:
+        if self.is_closed or self._lingered >= 0:
             return
         self.session.close_with(reply)
         self._flush()
@@ -472,7 +291,7 @@ class Connection:
 
     def _end(self) -> None:
         """All is said. Closing with unread input would make the kernel reset the connection and lose the reply."""
-        self._drop_body()
+        self.reception.drop_body()
         if not self._is_reading:
             self._close()
             return
@@ -493,42 +312,21 @@ class Connection:
             self._close()
 
     def _close(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._is_closed = True
+        self.is_closed = True
         self._read_no_more()
         for watcher in (self._reader, self._writer):
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._drop_body()
+        self.reception.drop_body()
         self._socket.close()
         service = self._service
         service.wheel.discard(self)
         service.connections.discard(self)
         service.counts.leave(self._plan.limits)
         self._listener.session_ended()
-
-    def _client(self) -> str:
-        facts = self.facts
-        return (
-            f"[{facts.client_ip}]:{facts.client_port}"
-            if ":" in facts.client_ip
-            else (f"{facts.client_ip}:{facts.client_port}")
-        )
-
-
-_HANDLERS: dict[type, Any] = {
-    Connect: Connection._on_connect,
-    Greeting: Connection._on_greeting,
-    Mail: Connection._on_mail,
-    Rcpt: Connection._on_rcpt,
-    BodyStart: Connection._on_body_start,
-    Body: Connection._on_body,
-    BodyEnd: Connection._on_body_end,
-    BodyAbort: Connection._on_body_abort,
-    Quit: Connection._on_quit,
-}
 
 
 def _name_of(address: Any) -> tuple[str, int]:
@@ -545,16 +343,3 @@ def _say_and_close(raw: RawSocket, reply: Reply) -> None:
     except OSError:
         pass
     raw.close()
-
-
-def _reply_to(error: SpoolError) -> Reply:
-    return SPOOL_FULL if isinstance(error, SpoolFull) else TRANSACTION_FAILED
-
-
-def _some_of(envelope: Envelope) -> str:
-    """The first three recipients and how many more there are."""
-    if len(envelope.recipients) == 1:
-        return f"<{envelope.recipients[0].address}>"
-    shown = ",".join(f"<{recipient.address}>" for recipient in envelope.recipients[:3])
-    more = len(envelope.recipients) - 3
-    return f"{shown},+{more}" if more > 0 else shown

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _socket
 import errno
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,8 @@ from gsmtp.runtime.sockets import RawSocket, close_listening, configure
 from gsmtp.server.connection import Connection
 from gsmtp.server.options import ACCEPT_QUEUE_BACKLOG, CONCURRENCY, EVENTS_PER_ITER
 from gsmtp.server.service import Service
+
+log = logging.getLogger("gsmtp.net")
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_S = 0.2
@@ -134,7 +137,12 @@ class Listener(StreamServer):
 
     def do_handle(self, raw: RawSocket, address: Any) -> None:
         """Make a Connection; it waits on the loop by itself from then on."""
-        Connection.establish(self, raw, address)
+        try:
+            Connection.establish(self, raw, address)
+        except Exception:
+            # the base class would stop accepting for a while: one client's trouble must not cost the others that
+            log.exception("a connection to %s could not be established", self.stanza.name)
+            raw.close()
 
     def session_began(self) -> None:
         """A session of this socket counts from now."""

@@ -203,6 +203,6 @@ def test_the_context_option_sets_connection_variables_and_can_bypass_a_check(tmp
         assert _ask(other, b"u@other.example", "127.0.2.1") == DENIED
         client = other.client(source="127.0.1.1").greet()
         (connection,) = [one for one in other.supervisor._service.connections if one.facts.client_ip == "127.0.1.1"]
-        assert connection._context.conn["origin"] == "all"
-        assert connection._context.conn["pathway"] == "default"
+        assert connection.reception.context.conn["origin"] == "all"
+        assert connection.reception.context.conn["pathway"] == "default"
         client.close()

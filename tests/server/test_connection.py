@@ -162,3 +162,15 @@ def test_a_log_line_cannot_be_forged(tmp_path: Path) -> None:
         client.transaction(recipient=b'"x\x1b[2J y"@other.example')
         client.close()
         assert "\x1b" not in str(server.log)
+
+
+def test_a_message_that_the_format_rules_refuse_is_in_the_log(tmp_path: Path) -> None:
+    with running(tmp_path, CONF) as server:
+        client = server.client().greet()
+        got = client.transaction(b"Subject: x\r\n\r\nlone\nfeed\r\n")
+        assert got == b"550 5.6.0 Lone CR or LF in body (see RFC2822 section 2.3)\r\n"
+        client.close()
+        (rejected,) = [line for line in str(server.log).splitlines() if " rejected " in line]
+        assert "phase=body" in rejected
+        assert 'sender="MAIL FROM:<a@example.net>"' in rejected
+        assert server.queued() == []
