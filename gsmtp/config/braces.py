@@ -13,6 +13,9 @@ from gsmtp.config.diagnostics import Problems, Span
 from gsmtp.config.nodes import Document, StanzaNode, walk
 from gsmtp.config.remarks import quote
 
+# A file that lacks more braces than this is damaged in another way.
+_MOST_REPORTED = 10
+
 
 @dataclass(slots=True)
 class _Guess:
@@ -63,13 +66,14 @@ class Braces:
         """At the end of the file: report each scope that is still open, at the place that is probably to blame."""
         if not self.stack:
             return
+        for node in self.stack:
+            node.end = end
         guesses = self._guesses()
-        for node in reversed(self.stack):
+        for node in self.stack[: -_MOST_REPORTED - 1 : -1]:
             guess = next((g for g in guesses if g.node is node or _encloses(node, g.node)), None)
             if guess is not None:
                 guesses.remove(guess)
             self._report(node, guess)
-            node.end = end
 
     def _report(self, node: StanzaNode, guess: _Guess | None) -> None:
         if guess is None:

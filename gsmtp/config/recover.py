@@ -10,13 +10,15 @@ Values are read by `recover_values`; which scope is not closed is `braces`' ques
 from __future__ import annotations
 
 from gsmtp.config import braces, remarks
-from gsmtp.config.diagnostics import Problems
+from gsmtp.config.diagnostics import Problems, Severity
 from gsmtp.config.lexer import MAX_DEPTH
 from gsmtp.config.nodes import Document, IncludeNode, Item, OptionNode, StanzaNode, Text
 from gsmtp.config.recover_values import Values
 from gsmtp.config.remarks import quote
 from gsmtp.config.scan import Scanner, Token
 
+# More messages than anybody reads at once; what follows is often the same mistake again.
+_MOST_REPORTED = 200
 INCLUDES = ("include", "readonly_include")
 
 
@@ -37,7 +39,11 @@ def parse(text: str, name: str, problems: Problems) -> Document:
         if any(problem.code == "unclosed-string" for problem in again):
             document, found = other, again
     found.found.sort(key=lambda problem: problem.span.offset)
-    problems.found.extend(found.found)
+    problems.found.extend(found.found[:_MOST_REPORTED])
+    if len(found) > _MOST_REPORTED:
+        rest = found.found[_MOST_REPORTED:]
+        say = problems.error if any(one.severity is Severity.ERROR for one in rest) else problems.warning
+        say(rest[0].span, f"{len(rest)} more problems from here on", code="too-many")
     return document
 
 

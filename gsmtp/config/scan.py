@@ -89,6 +89,7 @@ class Scanner:
         self.cut_strings = cut_strings
         self.tokens: list[Token] = []
         self.at = 0
+        self.last_comment_end = document.text.rfind("*/")
 
     def scan(self) -> list[Token]:
         """All tokens, the last one of kind ``"end"``."""
@@ -162,7 +163,8 @@ class Scanner:
         self.at = match.end()
 
     def _block_comment(self) -> None:
-        match = _BLOCK.match(self.text, self.at)
+        # Where no comment ends after this one, looking again for each would take the square of the text's length.
+        match = _BLOCK.match(self.text, self.at) if self.at < self.last_comment_end else None
         if match is None:
             self._error(
                 self.at,

@@ -190,3 +190,20 @@ def test_depth_is_bounded(depth: int) -> None:
     problems = Problems()
     grammar.parse("a {\n" * depth + "}\n" * depth, "x.conf", problems)
     assert [problem.code for problem in problems] == (["too-deep"] if depth > MAX_DEPTH else [])
+
+
+def test_messages_are_bounded() -> None:
+    """A file that is wrong on every line gives two hundred messages and says how many it left out."""
+    problems = Problems()
+    grammar.parse("a = = 1\n" * 1000, "x.conf", problems)
+    assert len(problems) == 201
+    last = problems.found[-1]
+    assert (last.message, last.span.line) == ("800 more problems from here on", 201)
+
+
+def test_unclosed_scopes_are_each_reported() -> None:
+    """One message for each missing brace, up to ten."""
+    for missing, reported in ((1, 1), (3, 3), (50, 10)):
+        problems = Problems()
+        grammar.parse("a {\n" * missing, "x.conf", problems)
+        assert [problem.code for problem in problems] == ["unclosed-scope"] * reported
