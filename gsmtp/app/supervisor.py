@@ -26,6 +26,7 @@ from gsmtp.core.errors import ConfigError, GsmtpError
 from gsmtp.core.ids import IdMaker
 from gsmtp.core.reply import SHUTTING_DOWN
 from gsmtp.delivery.queue import Delivery
+from gsmtp.observe.deliveries import DeliveryEvents
 from gsmtp.observe.logs import EventLog
 from gsmtp.policy.chain import HOOKS, Chain
 from gsmtp.runtime.deadline import DeadlineWheel
@@ -66,7 +67,6 @@ class Supervisor:
         self._path = path
         self._configuration = configuration
         self._events = events
-        self._began_mono = time.monotonic()
         self._native = NativePool("IO", 4, mailbox)
         self._pools = Pools()
         self._pools.configure(configuration)
@@ -102,7 +102,7 @@ class Supervisor:
             self._remove_pidfile()
             raise
         clock = SystemClock()
-        self._delivery = Delivery(self._spool, self._configuration, self._native, clock)
+        self._delivery = Delivery(self._spool, self._configuration, self._native, clock, DeliveryEvents(self._events))
         self._service = Service(
             configuration=self._configuration,
             spool=self._spool,
@@ -145,7 +145,6 @@ class Supervisor:
             listening=",".join(addresses) or "nothing",
             pid=os.getpid(),
             spool=self._configuration.view[SPOOLBASE],
-            seconds=f"{time.monotonic() - self._began_mono:.2f}",
         )
         if not addresses:
             self._events.event("warning", "start", "no Listen stanza is enabled: no mail can come in")

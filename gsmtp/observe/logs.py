@@ -82,7 +82,7 @@ def _quote(value: object) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text):
         return text
-    return '"' + _one_line(text).replace('"', '\\"') + '"'
+    return '"' + _one_line(text.replace("\\", "\\\\")).replace('"', '\\"') + '"'
 
 
 def _one_line(text: str) -> str:
