@@ -14,6 +14,7 @@ from gsmtp.config.diagnostics import Problems
 from gsmtp.config.dump import as_data
 from gsmtp.config.source import read_text
 
+ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent.parent / "golden" / "config" / "convert"
 SOURCES = ["comments.conf", "comments-in-yaml.yaml"]
 
@@ -21,7 +22,7 @@ SOURCES = ["comments.conf", "comments-in-yaml.yaml"]
 def gsmtp(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Run the command."""
     command = [sys.executable, "-m", "gsmtp", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, cwd=ROOT)
 
 
 def converted(text: str, name: str, to: str) -> str:
@@ -187,5 +188,6 @@ def test_reading_a_configuration_starts_light() -> None:
         "assert len(problems) == 0\n"
         "print([name for name in ('gevent', 'yaml', 'socket', 'gsmtp.config.recover') if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT)
     assert done.stdout == "[]\n"
