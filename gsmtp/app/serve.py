@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -54,10 +55,22 @@ def serve(path: str, *, as_json: bool = False, level: str = "info") -> int:
         _finish(writer)
         sys.stderr.write(f"gsmtp: {error}\n")
         return 1
+    _settle_memory()
     supervisor.wait()
     supervisor.stop()
     _finish(writer)
     return 0
+
+
+def _settle_memory() -> None:
+    """Leave what the start made (modules, configuration) out of garbage collection, and collect less often.
+
+    A message makes hundreds of objects that reference counting frees; looking through them every 700, as Python does
+    by default, finds nothing. Cycles are left by closed connections only.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _on_term(supervisor: Supervisor) -> None:

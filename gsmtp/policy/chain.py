@@ -63,20 +63,19 @@ class Chain:
 
     Args:
         hooks: in any order.
+
+    Attributes:
+        blocking: the phases of which a hook may wait: their turns need a green thread.
     """
 
-    __slots__ = ("_hooks", "_may_block")
+    __slots__ = ("_hooks", "blocking")
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         ordered = sorted(hooks, key=lambda one: (one.order, one.name))
         self._hooks = {
             phase: tuple((one, f"__bypass_{one.name}") for one in ordered if one.phase is phase) for phase in Phase
         }
-        self._may_block = {phase: any(one.may_block for one, _ in found) for phase, found in self._hooks.items()}
-
-    def may_block(self, phase: Phase) -> bool:
-        """Whether a turn of this phase needs a green thread."""
-        return self._may_block[phase]
+        self.blocking = frozenset(one.phase for one in ordered if one.may_block)
 
     def run(self, phase: Phase, context: Context, event: object) -> Decision:
         """The decision of the first hook that has one, ACCEPT when none has."""

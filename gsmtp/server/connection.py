@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Reply
 from gsmtp.policy.context import Context
 from gsmtp.runtime.sockets import RawSocket
-from gsmtp.server.reception import Reception
+from gsmtp.server.reception import HANDLERS, Reception
 from gsmtp.server.service import Plan, Service
 from gsmtp.smtp.events import NEED_DATA
 from gsmtp.smtp.session import Facts, Session
@@ -154,14 +154,12 @@ class Connection:
 
     def _turn(self) -> None:
         """Let the machine go on until it needs bytes, somebody else's answer, or room to write."""
-        session = self.session
-        handle = self.reception.handle
+        next_event = self.session.next_event
+        reception = self.reception
         try:
             for _ in range(EVENTS_A_TURN):
-                event = session.next_event()
-                if event is NEED_DATA:
-                    break
-                if not handle(event):
+                event = next_event()
+                if event is NEED_DATA or not HANDLERS[type(event)](reception, event):
                     break
             else:
                 # let the others have the loop; what is queued goes out, the rest follows

@@ -1,12 +1,13 @@
 """What is answered: the machine's events put to policy, bodies to the spool, and what the log says of both.
 
-A handler returns whether the turn goes on. Where the answer comes from somebody else (the spool's commit, room for a
+A handler in `HANDLERS` returns whether the turn goes on. Where the answer comes from somebody else (the spool's commit, room for a
 large body, a hook in a green thread) the handler takes the turn from the connection and gives it back when it is there.
 `_decide` is the one place that chooses between inline and a green thread, from what the phase's hooks declare.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gsmtp.core.envelope import Envelope
@@ -52,10 +53,6 @@ class Reception:
         """What hooks see of this connection."""
         return self._context
 
-    def handle(self, event: Any) -> bool:
-        """Answer one event; whether the turn goes on."""
-        return _HANDLERS[type(event)](self, event)  # type: ignore[no-any-return]
-
     # --- events
 
     def _on_connect(self, event: Connect) -> bool:
@@ -74,7 +71,7 @@ class Reception:
             return True
         self._context.mess = {
             "mailfrom_string": event.line,
-            "mailfrom_localpart": event.reverse_path[: -len(event.domain) - 1] if event.domain else event.reverse_path,
+            "mailfrom_localpart": event.reverse_path.rpartition("@")[0] or event.reverse_path,
             "mailfrom_domain": event.domain,
         }
         trouble = service.spool.unhealthy_reason()
@@ -88,7 +85,7 @@ class Reception:
         mess = self._context.mess
         recipient = event.recipient
         mess["rcptto_string"] = event.line
-        mess["rcptto_localpart"] = recipient.address[: -len(recipient.domain) - 1]
+        mess["rcptto_localpart"] = recipient.address.rpartition("@")[0] or recipient.address
         mess["rcptto_domain"] = recipient.domain
         return self._decide(Phase.RCPT, event)
 
@@ -125,7 +122,7 @@ class Reception:
 
     def _decide(self, phase: Phase, event: object) -> bool:
         chain = self._service.chain
-        if chain.may_block(phase):
+        if phase in chain.blocking:
             self._connection.pause()
             self._connection.submit(self._decide_in_green_thread, phase, event)
             return False
@@ -227,7 +224,7 @@ class Reception:
             body.abort()
 
 
-_HANDLERS: dict[type, Any] = {
+HANDLERS: dict[type, Callable[[Reception, Any], bool]] = {
     Connect: Reception._on_connect,
     Greeting: Reception._on_greeting,
     Mail: Reception._on_mail,

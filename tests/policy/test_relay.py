@@ -11,7 +11,7 @@ from tests.support.inprocess import Running, running
 
 DENIED = b"550 5.7.1 relaying denied\r\n"
 CONF = """
-relay_domains = ( "example.com" "*.sub.example.com" "*glob.example" )
+relay_domains = ( "example.com" "*.sub.example.com" "*glob.example" "bücher.example" )
 bounce_domains = ( "bounces.example" )
 Pathway "partners" { relay_domains = ( "partner.example" ) }
 ESMTP_Listener {
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def _ask(server: Running, recipient: bytes, source: str = "127.0.9.9", sender: bytes = b"a@example.net") -> bytes:
     client = server.client(source=source).greet()
-    got = client.say(b"MAIL FROM:<%s>" % sender)
+    got = client.say(b"MAIL FROM:<%s>%s" % (sender, b"" if recipient.isascii() else b" SMTPUTF8"))
     got = client.say(b"RCPT TO:<%s>" % recipient) if got.startswith(b"250") else got
     client.close()
     return got
@@ -59,6 +59,7 @@ def _ask(server: Running, recipient: bytes, source: str = "127.0.9.9", sender: b
         b'"quoted"@example.com',
         b"postmaster",
         b"PostMaster",
+        "\u00fc@b\u00fccher.example".encode(),
     ],
 )
 def test_anyone_may_write_to_our_domains(server: Running, recipient: bytes) -> None:
@@ -94,6 +95,8 @@ def test_anyone_may_write_to_our_domains(server: Running, recipient: bytes) -> N
         b"u@xn--exmple-cua.com",
         "u@ex\u0430mple.com".encode(),  # Cyrillic a
         "u@example\u3002com.other.example".encode(),  # ideographic full stop
+        "u%other.example@b\u00fccher.example".encode(),  # its A-labels are longer than what was sent
+        "u%x@b\u00fccher.example".encode(),
         b"postmaster@other.example",
         b"postmaster%other.example@example.com",
         b"u@other.example.",

@@ -50,7 +50,7 @@ def relay(context: Context, event: Rcpt) -> Decision | None:
     domain = recipient.domain
     if not domain:
         return None  # <postmaster>: the machine refuses every other unqualified recipient
-    local_part = recipient.address[: -len(domain) - 1]
+    local_part = recipient.address.rpartition("@")[0]  # not by the length of `domain`, which is in A-labels
     if not _ROUTING.isdisjoint(local_part):
         return Decision(RELAYING_DENIED, "sender-specified routing", "relay")
     view = context.view
