@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         tree = _judge(path, problems, syntax_only=args.syntax_only, momentum=args.momentum)
         is_good = is_good and not problems.has_errors
         if args.json:
-            results.append({"file": printable(path), "ok": not problems.has_errors, "problems": as_json(problems)})
+            found = as_json(problems, tree)
+            results.append({"file": printable(path), "ok": not problems.has_errors, "problems": found})
         else:
             sys.stdout.write(render(problems, tree, color=_wants_color()))
             if not problems.has_errors:

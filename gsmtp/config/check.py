@@ -14,7 +14,7 @@ from typing import Any
 from gsmtp.config import accepted
 from gsmtp.config.common import USE_SSL
 from gsmtp.config.crosscheck import cross_check
-from gsmtp.config.diagnostics import NOWHERE, Problem, Problems, Span
+from gsmtp.config.diagnostics import NOWHERE, Problem, Problems, Span, in_order
 from gsmtp.config.option import OPTIONS, Option
 from gsmtp.config.scopes import regex_source
 from gsmtp.config.stanza import STANZAS, Name, NameKind, Stanza
@@ -27,7 +27,7 @@ PATHWAY_HINT = 'put it in a Pathway stanza and attach that here with pathway = "
 
 
 def check(tree: Tree, problems: Problems, *, momentum: bool = False) -> None:
-    """Judge a tree and add what is found to `problems`, ordered by place.
+    """Judge a tree, add what is found to `problems`, and put all of them in the order of their places.
 
     Args:
         tree: as loaded.
@@ -41,13 +41,7 @@ def check(tree: Tree, problems: Problems, *, momentum: bool = False) -> None:
     found.found.extend(checker.unserved_warnings(list(tree.files)))
     if not problems.has_errors:
         cross_check(tree, found)
-    order = {name: number for number, name in enumerate(tree.files)}
-    last = len(order)
-
-    def place(problem: Problem) -> tuple[int, int, int]:
-        return order.get(problem.span.file, last), problem.span.line, problem.span.column
-
-    problems.found.extend(sorted(found, key=place))
+    problems.found[:] = in_order([*problems, *found], tree.files)
 
 
 class _Checker:
@@ -91,12 +85,12 @@ class _Checker:
     def _unknown_stanza(self, parent: Scope, child: Scope) -> None:
         option = OPTIONS.find(parent.kind, child.kind) or accepted.find(parent.kind, child.kind)
         if option is not None:
-            hint = f"'{child.kind}' is an option: write {child.kind} = VALUE"
+            hint = f"'{child.word}' is an option: write {child.word} = VALUE"
         else:
             valid = [stanza.word for stanza in STANZAS if parent.kind in stanza.inside]
             hint = did_you_mean(child.kind, valid) or did_you_mean(child.kind, [stanza.word for stanza in STANZAS])
         self.problems.error(
-            child.span, f"unknown stanza '{child.kind}' in {scope_title(parent)}", hint=hint, code="unknown-stanza"
+            child.span, f"unknown stanza '{child.word}' in {scope_title(parent)}", hint=hint, code="unknown-stanza"
         )
 
     def _name(self, stanza: Stanza, scope: Scope) -> None:
@@ -174,8 +168,7 @@ class _Checker:
         return is_news
 
     def _parse(self, option: Option[Any], setting: Setting) -> None:
-        """Report what is wrong with a value: the items that are, where it is a list and they are wrong by "
-        "themselves."""
+        """Report what is wrong with a value; of a list the items that are wrong by themselves."""
         value = setting.value
         try:
             option.kind.parse(value)

@@ -95,3 +95,19 @@ class Problems:
 
     def __len__(self) -> int:
         return len(self.found)
+
+
+def in_order(problems: Iterable[Problem], files: Iterable[str]) -> list[Problem]:
+    """The findings by file, line and column, as a reader goes through them; what has no place comes last.
+
+    Args:
+        problems: the findings, pass by pass; of one place the order is kept.
+        files: paths as shown in messages, in the order in which they were read: a file, then what it includes.
+            Other files come behind them, in the order of their first finding.
+    """
+    found = list(problems)
+    order: dict[str, int] = {}
+    for name in (*files, *(problem.span.file for problem in found if problem.span.file)):
+        order.setdefault(name, len(order))
+    last = len(order)
+    return sorted(found, key=lambda one: (order.get(one.span.file, last), one.span.line, one.span.column))

@@ -65,7 +65,7 @@ class Merger:
         span = document.span(node.start, end)
         scope = parent.children.get((kind, instance))
         if scope is None:
-            scope = Scope(kind, instance, name, parent)
+            scope = Scope(kind, instance, name, parent, word=node.word)
             parent.children[kind, instance] = scope
         elif scope.spelled != name and name_kind(kind) in (NameKind.ENDPOINT, NameKind.NETWORK):
             what = "socket" if name_kind(kind) is NameKind.ENDPOINT else "network"

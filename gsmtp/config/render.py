@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gsmtp.config.diagnostics import Problem, Severity, Span
+from gsmtp.config.diagnostics import Problem, Severity, Span, in_order
 from gsmtp.config.tree import SourceFile, Tree
 
 _MARGIN = "    "
@@ -25,7 +25,7 @@ _INCLUDED = "included from here"
 
 
 def render(problems: Iterable[Problem], source: Tree | Mapping[str, SourceFile], *, color: bool = False) -> str:
-    """All problems as text, in the order given; "" when there are none, otherwise it ends with a line end.
+    """All problems as text, by file and line; "" when there are none, otherwise it ends with a line end.
 
     Args:
         problems: the findings.
@@ -34,11 +34,11 @@ def render(problems: Iterable[Problem], source: Tree | Mapping[str, SourceFile],
     """
     sources = source.files if isinstance(source, Tree) else source
     renderer = _Renderer(sources, color)
-    return "".join(renderer.problem(problem) for problem in problems)
+    return "".join(renderer.problem(problem) for problem in in_order(problems, sources))
 
 
-def as_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
-    """The same for programs: one dictionary a problem, with plain values only.
+def as_json(problems: Iterable[Problem], source: Tree | Mapping[str, SourceFile]) -> list[dict[str, Any]]:
+    """The same for programs: one dictionary a problem in the same order, with plain values only.
 
     Keys: severity, file, line, column, length, message, hint, code, related (a list of message, file, line, column).
     """
@@ -57,7 +57,7 @@ def as_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
                 for what, span in problem.related
             ],
         }
-        for problem in problems
+        for problem in in_order(problems, source.files if isinstance(source, Tree) else source)
     ]
 
 

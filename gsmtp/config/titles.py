@@ -9,10 +9,11 @@ from gsmtp.config.tree import Scope
 
 
 def scope_title(scope: Scope) -> str:
-    """A scope in the spelling of the documentation, for messages: ``Listen ":25"``."""
+    """A scope in the spelling of the documentation, for messages: ``Listen ":25"``; an unknown one as written."""
     if scope.parent is None:
         return "the global scope"
-    word = scope_word(scope.kind)
+    stanza = STANZAS.get(scope.kind)
+    word = stanza.word if stanza is not None else scope.word or scope.kind
     return word if scope.spelled is None else f'{word} "{scope.spelled}"'
 
 

@@ -71,6 +71,7 @@ class Scope:
         spans: the places of its stanzas' names, in reading order.
         settings: by option name in lower case, in order of first appearance.
         children: by (kind, canonical instance), in order of first appearance.
+        word: the scope word as first written, for messages.
     """
 
     kind: str
@@ -80,6 +81,7 @@ class Scope:
     spans: list[Span] = field(default_factory=list)
     settings: dict[str, Setting] = field(default_factory=dict)
     children: dict[tuple[str, str | None], Scope] = field(default_factory=dict)
+    word: str = ""
 
     def all(self, kind: str) -> Iterator[Scope]:
         """The direct children of that kind, in order of first appearance."""
@@ -101,10 +103,11 @@ class Scope:
         return self.spans[0] if self.spans else NOWHERE
 
     def __str__(self) -> str:
-        """For messages: ``Listen ":25"`` or ``ESMTP_Listener``; the root is ``the global scope``."""
+        """For messages, as first written: ``Listen ":25"`` or ``ESMTP_Listener``; the root is ``the global scope``."""
         if self.parent is None:
             return "the global scope"
-        return self.kind if self.spelled is None else f'{self.kind} "{self.spelled}"'
+        word = self.word or self.kind
+        return word if self.spelled is None else f'{word} "{self.spelled}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,10 +152,6 @@ def test_missing_include_is_an_error_at_the_statement(tmp_path: Path) -> None:
     write(tmp_path, {"main.conf": 'a = 1\n  include "nope.conf"\n  include "/no/such"\nb = = 2\n'})
     (tmp_path / "there").mkdir()
     assert messages(tmp_path / "main.conf", tmp_path, [str(tmp_path / "there"), "/no/such/folder"]) == (
-        "main.conf:4:5: error: stray '='\n"
-        "    b = = 2\n"
-        "        ^\n"
-        "    hint: remove it: one '=' stands between name and value\n"
         "main.conf:2:11: error: no such file or directory: nope.conf\n"
         '      include "nope.conf"\n'
         "              ^^^^^^^^^^^\n"
@@ -163,6 +159,10 @@ def test_missing_include_is_an_error_at_the_statement(tmp_path: Path) -> None:
         + "main.conf:3:11: error: no such file or directory: /no/such\n"
         '      include "/no/such"\n'
         "              ^^^^^^^^^^\n"
+        "main.conf:4:5: error: stray '='\n"
+        "    b = = 2\n"
+        "        ^\n"
+        "    hint: remove it: one '=' stands between name and value\n"
     )
 
 

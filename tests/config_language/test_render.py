@@ -58,9 +58,9 @@ def test_place_without_offset_or_source() -> None:
         "a.conf:2:3: note: note\n"
         "    two\n"
         "      ^\n"
+        "a.conf:9:1: error: beyond the end\n"
         "gone.conf: error: can't be read\n"
         "other.conf:5:1: error: elsewhere\n"
-        "a.conf:9:1: error: beyond the end\n"
     )
 
 
@@ -99,7 +99,7 @@ def test_json() -> None:
     """Plain values, one object a problem."""
     problems = Problems()
     problems.error(Span("a.conf", 3, 4, 5, 9), "bad \udcff", "fix", "code", [("there", Span("b.conf", 1, 2))])
-    found = as_json(problems)
+    found = as_json(problems, {})
     assert json.loads(json.dumps(found)) == [
         {
             "severity": "error", "file": "a.conf", "line": 3, "column": 4, "length": 5,
@@ -112,3 +112,26 @@ def test_json() -> None:
 def test_nothing_to_say() -> None:
     """No problems, no text."""
     assert render(Problems(), {}) == ""
+
+
+def test_problems_are_shown_by_file_line_and_column() -> None:
+    """Found pass by pass, told as they are read: a file, then what it includes, then what was never opened."""
+    problems = Problems()
+    for span in (Span("b.inc", 2, 1), Span("a.conf", 9, 1), Span("c.conf", 0, 0), Span("a.conf", 2, 8), Span("", 0, 0)):
+        problems.error(span, "first pass")
+    problems.warning(Span("a.conf", 2, 1), "second pass")
+    problems.warning(Span("b.inc", 2, 1), "second pass")
+    files = {"a.conf": SourceFile("a.conf", ""), "b.inc": SourceFile("b.inc", "")}
+    expected = [
+        "a.conf:2:1: warning: second pass",
+        "a.conf:2:8: error: first pass",
+        "a.conf:9:1: error: first pass",
+        "b.inc:2:1: error: first pass",
+        "b.inc:2:1: warning: second pass",
+        "c.conf: error: first pass",
+        "gsmtp: error: first pass",
+    ]
+    assert render(problems, files).splitlines() == expected
+    places = [(one["file"], one["line"], one["column"], one["message"]) for one in as_json(problems, files)]
+    assert places[:2] == [("a.conf", 2, 1, "second pass"), ("a.conf", 2, 8, "first pass")]
+    assert [place[0] for place in places] == ["a.conf", "a.conf", "a.conf", "b.inc", "b.inc", "c.conf", ""]

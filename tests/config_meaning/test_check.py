@@ -40,7 +40,7 @@ LISTENER = 'ESMTP_Listener { Listen ":25" { } }\n'
         ("frobnicate = 1", "1:1: error: unknown option 'frobnicate' in the global scope"),
         (
             "ESMTP_Listner { }",
-            "1:1: error: unknown stanza 'esmtp_listner' in the global scope [did you mean 'ESMTP_Listener'?]",
+            "1:1: error: unknown stanza 'ESMTP_Listner' in the global scope [did you mean 'ESMTP_Listener'?]",
         ),
         (
             'Listen ":25" { }',

@@ -91,6 +91,30 @@ def test_check_json(folder: Path, capsys: Output) -> None:
     )
 
 
+def test_check_tells_problems_by_file_and_line(folder: Path, capsys: Output) -> None:
+    """Reading, names and values are judged in passes; a reader goes through the files."""
+    (folder / "sub.inc").write_text("idle_time = x\n", encoding="utf-8")
+    (folder / "many.conf").write_text(
+        'ESMTP_Listener {\n  Listn ":25" { }\n  include "sub.inc"\n}\nhostname = a\nhostname = b\nFrobnicate = = 1\n',
+        encoding="utf-8",
+    )
+    expected = [
+        "many.conf:2:3: error: unknown stanza 'Listn' in ESMTP_Listener",
+        "many.conf:6:1: warning: option 'hostname' is set twice in the global scope, the last one wins",
+        "many.conf:7:1: error: unknown option 'Frobnicate' in the global scope",
+        "many.conf:7:14: error: stray '='",
+        "sub.inc:1:13: error: value 'x' is not valid for option 'idle_time': expected a number of seconds",
+    ]
+    _, out, _ = run(capsys, "check", "many.conf")
+    assert [line for line in out.splitlines() if "error: " in line or "warning: " in line] == expected
+    _, out, _ = run(capsys, "check", "--json", "many.conf", "good.conf")
+    bad, good = json.loads(out)
+    assert good["ok"]
+    assert [
+        f"{one['file']}:{one['line']}:{one['column']}: {one['severity']}: {one['message']}" for one in bad["problems"]
+    ] == expected
+
+
 def test_check_momentum(folder: Path, capsys: Output) -> None:
     (folder / "ours.conf").write_text("spool_reserve = 1\n", encoding="utf-8")
     assert run(capsys, "check", "ours.conf")[0] == 0
