@@ -1,6 +1,6 @@
 """What is answered: the machine's events put to policy, bodies to the spool, and what the log says of both.
 
-A handler in `HANDLERS` returns whether the turn goes on. Where the answer comes from somebody else (the spool's commit, room for a
+A handler in `HANDLERS` returns whether the turn goes on. Where the answer comes from somebody else (the spool's commit,
 large body, a hook in a green thread) the handler takes the turn from the connection and gives it back when it is there.
 `_decide` is the one place that chooses between inline and a green thread, from what the phase's hooks declare.
 """

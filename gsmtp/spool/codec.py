@@ -16,7 +16,7 @@ from gsmtp.core.errors import SpoolUnhealthy
 
 ENVELOPE_VERSION = 1
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_text = json.encoder.encode_basestring_ascii
 
 # Envelope attribute, key, default. The keys are read by operators and by the SQL of `store`, which needs "to".
 _FIELDS: tuple[tuple[str, str, Any], ...] = (
@@ -41,28 +41,43 @@ def seconds(wall_us: int) -> float:
 
 
 def encode_envelope(envelope: Envelope) -> str:
-    """The envelope as one line of ASCII JSON, its message id and size excepted, which have columns of their own."""
-    record: dict[str, Any] = {"v": ENVELOPE_VERSION, "from": envelope.reverse_path, "conn": envelope.connection_id}
-    record["time"] = envelope.received_wall
-    for attribute, key, default in _FIELDS:
-        value = getattr(envelope, attribute)
-        if value != default:
-            record[key] = value
-    record["to"] = [_recipient_record(recipient) for recipient in envelope.recipients]
-    return _encode(record)
+    """The envelope as one line of ASCII JSON, its message id and size excepted, which have columns of their own.
+
+    Put together by hand from the C encoder's strings: every message pays for it on the hub, and a JSONEncoder takes
+    four times as long for so small a record. A test holds it against `json`.
+    """
+    parts = [
+        f'{{"v":{ENVELOPE_VERSION},"from":{_text(envelope.reverse_path)},"conn":{_text(envelope.connection_id)},'
+        f'"time":{envelope.received_wall!r}'
+    ]
+    if envelope.client_address:
+        parts.append(f',"client":{_text(envelope.client_address)}')
+    if envelope.helo:
+        parts.append(f',"helo":{_text(envelope.helo)}')
+    if envelope.protocol != "SMTP":
+        parts.append(f',"proto":{_text(envelope.protocol)}')
+    if envelope.body != "7BIT":
+        parts.append(f',"body":{_text(envelope.body)}')
+    if envelope.smtputf8:
+        parts.append(',"utf8":true')
+    if envelope.ret:
+        parts.append(f',"ret":{_text(envelope.ret)}')
+    if envelope.envid:
+        parts.append(f',"envid":{_text(envelope.envid)}')
+    recipients = ",".join([_recipient(recipient) for recipient in envelope.recipients])
+    parts.append(f',"to":[{recipients}]}}')
+    return "".join(parts)
 
 
-def _recipient_record(recipient: Recipient) -> dict[str, Any]:
-    record: dict[str, Any] = {"addr": recipient.address, "dom": recipient.domain}
+def _recipient(recipient: Recipient) -> str:
+    text = f'{{"addr":{_text(recipient.address)},"dom":{_text(recipient.domain)}'
     if recipient.original:
-        record["orig"] = recipient.original
+        text += f',"orig":{_text(recipient.original)}'
     if recipient.notify:
-        record["notify"] = recipient.notify
+        text += f',"notify":[{",".join([_text(word) for word in recipient.notify])}]'
     if recipient.orcpt:
-        record["orcpt"] = recipient.orcpt
-    if recipient.drop:
-        record["drop"] = True
-    return record
+        text += f',"orcpt":{_text(recipient.orcpt)}'
+    return text + (',"drop":true}' if recipient.drop else "}")
 
 
 def decode_envelope(message_id: str, size_bytes: int, text: str) -> Envelope:

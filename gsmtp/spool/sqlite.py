@@ -177,10 +177,10 @@ class SqliteSpool:
         text = encode_envelope(envelope)
         name, size_bytes = envelope.message_id, body.size_bytes
         if not body.is_file:
-            row = store.accept_row(number, name, size_bytes, received_us, text, body.take())
+            row = store.accept_row(number, name, size_bytes, received_us, text, body.take(), envelope.recipients)
             self._writer.put(Entry([row], done, size_bytes))
             return
-        row = store.accept_row(number, name, size_bytes, received_us, text, None)
+        row = store.accept_row(number, name, size_bytes, received_us, text, None, envelope.recipients)
         self._files_coming += 1
         body.finish(number, partial(self._body_finished, number, row, done))
 
