@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
-
 from gsmtp.app.wiring import load
 from gsmtp.config import accepted
 from gsmtp.config.accepted import ACCEPTED
 from gsmtp.config.option import OPTIONS
 from gsmtp.config.stanza import STANZAS
+from tests.support.source import ROOT
 
 load()
 
-with (Path(__file__).parent / "data" / "options.csv").open(encoding="utf-8", newline="") as _file:
+with (ROOT / "docs" / "reference" / "options.csv").open(encoding="utf-8", newline="") as _file:
     ROWS = list(csv.DictReader(_file))
 PLACES = [(row["kind"], scope, row["name"]) for row in ROWS for scope in row["scopes"].split()]
 OPTION_PLACES = [(scope, name) for kind, scope, name in PLACES if kind == "option"]

@@ -14,7 +14,7 @@ from gsmtp import __version__
 from tests.support.source import ROOT, shown
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCS = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "loadtest" / "README.md"])
+DOCS = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "loadtest" / "README.md"])
 
 
 def _gsmtp(*words: str) -> subprocess.CompletedProcess[str]:

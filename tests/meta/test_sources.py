@@ -80,9 +80,10 @@ def test_nothing_is_half_done() -> None:
     assert not found
 
 
-# Momentum writes RFC2821 and RFC2822 without a blank in reply texts and option names; those stay as documented.
-_REFERENCE = re.compile(r"\brfc[ -]?(?!282[12]\b)\d{3,5}\b", re.IGNORECASE)
-_GOOD = re.compile(r"RFC \d{3,5}(?! ?§)(?!,? (sec\.|s\.|sect\b|§|\d+\.\d))")
+# Momentum writes RFC2821 and RFC2822 without a blank in reply texts and option names, and a type of password rfc2307;
+# those stay as documented.
+_REFERENCE = re.compile(r"\brfc[ -]?(?!282[12]\b|2307\b)\d{3,5}\b", re.IGNORECASE)
+_GOOD = re.compile(r"RFC \d{3,5}\b(?! ?§)(?!,? (sec\.|s\.|sect\b|§|\d+\.\d))")
 
 
 @pytest.mark.parametrize("path", [*ALL, *files("docs", "*.md"), *(ROOT.glob("*.md"))], ids=shown)
@@ -95,6 +96,25 @@ def test_rfc_references_have_one_form(path: Path) -> None:
         if path != Path(__file__) and not _GOOD.match(line, hit.start()) and "rfc822" not in hit.group().lower()
     ]
     assert not bad
+
+
+_CITATION = re.compile(r"\breference/([\w-]+\.(?:md|csv))(?:\s+(?:#\s*)?sections? (\d+(?:\.\d+)*))?")
+
+
+def test_citations_of_the_reference_lead_somewhere() -> None:
+    """``reference/NAME.md section N`` is that numbered heading of that page in docs/reference/."""
+    pages = {
+        page.name: set(re.findall(r"^#+ (\d+(?:\.\d+)*)\.?\s", page.read_text(encoding="utf-8"), re.MULTILINE))
+        for page in (ROOT / "docs" / "reference").iterdir()
+    }
+    cited = [
+        (shown(path), page, section)
+        for path in [*ALL, *files("docs", "*.md")]
+        for page, section in _CITATION.findall(path.read_text(encoding="utf-8"))
+        if path != Path(__file__) and page != "NAME.md"
+    ]
+    assert len(cited) > 50
+    assert not [place for place in cited if place[1] not in pages or (place[2] and place[2] not in pages[place[1]])]
 
 
 # Helpers that fail by themselves: a deadline that passes, a program that ends badly.
