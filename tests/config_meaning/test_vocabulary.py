@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+
 from gsmtp.app.wiring import load
 from gsmtp.config import accepted
 from gsmtp.config.accepted import ACCEPTED
