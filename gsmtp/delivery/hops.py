@@ -30,6 +30,10 @@ class Hop:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class NotServedError(ValueError):
+    """A route that Momentum documents and gsmtp doesn't serve."""
+
+
 def parse_gateway(text: str, default_port: int) -> Hop:
     """A hop from ``host``, ``192.0.2.1``, ``host:port``, ``[2001:db8::1]:port`` or ``2001:db8::1``.
 
@@ -43,7 +47,8 @@ def parse_routes(items: Sequence[str], default_port: int) -> tuple[Hop, ...]:
     """The hops of a `Routes` list, in the order in which they are to be tried.
 
     An item without ``pref`` comes right after the item before it. ``ttl`` is read and needs nothing: names are looked
-    up anew for each connection. Raises ValueError for an item that is not served or can't be read.
+    up anew for each connection. Raises ValueError for an item that can't be read, NotServedError for one that is not
+    served.
     """
     hops: list[Hop] = []
     preference = -1
@@ -65,35 +70,35 @@ def spread(hops: Sequence[Hop], chooser: random.Random) -> list[Hop]:
 
 def _route(item: str, default_port: int, preference: int) -> tuple[Hop, int]:
     if item.lower() == "__mx__":
-        raise ValueError("route __mx__ is not served yet: MX records are not looked up")
+        raise NotServedError("route __mx__ is not served yet: MX records are not looked up")
     scheme, separator, rest = item.partition("://")
     if not separator:
         host, port = _host_and_port(item)
         return Hop(host, default_port if port is None else port, preference), preference
     if scheme.lower() != "smtp":
-        raise ValueError(f"route '{item}' has scheme {scheme}; only smtp:// is known")
+        raise ValueError(f"scheme {scheme}:// is not known; expected smtp://")
     place, _, query = rest.partition("?")
     host, port = _host_and_port(place.removesuffix("/"))
     for key, value in parse_qsl(query, keep_blank_values=True):
         match key.lower():
             case "pref":
-                preference = _number(item, "pref", value, 0, 65535)
+                preference = _number("pref", value, 0, 65535)
             case "port":
-                port = _number(item, "port", value, 1, 65535)
+                port = _number("port", value, 1, 65535)
             case "ttl":
-                _number(item, "ttl", value, 0, 2**31)
+                _number("ttl", value, 0, 2**31)
             case "type" if value.lower() == "a":
                 pass
             case "type" if value.lower() == "mx":
-                raise ValueError(f"route '{item}': type=mx is not served yet: MX records are not looked up")
+                raise NotServedError(f"route '{item}': type=mx is not served yet: MX records are not looked up")
             case _:
-                raise ValueError(f"route '{item}': {key}={value} is not known; expected pref, ttl, port or type=a")
+                raise ValueError(f"{key}={value} is not known; expected pref, ttl, port or type=a")
     return Hop(host, default_port if port is None else port, preference), preference
 
 
-def _number(item: str, key: str, value: str, low: int, high: int) -> int:
+def _number(key: str, value: str, low: int, high: int) -> int:
     if not (value.isascii() and value.isdecimal() and low <= int(value[:12]) <= high):
-        raise ValueError(f"route '{item}': {key} must be a number from {low} to {high}")
+        raise ValueError(f"{key} must be a number from {low} to {high}")
     return int(value)
 
 
@@ -109,4 +114,4 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
         host, port_text = text, None
     if not host or any(character.isspace() or character in "/@?,;" for character in host):
         raise ValueError(f"'{text}' is not a host name or an address")
-    return host, None if port_text is None else _number(text, "port", port_text, 1, 65535)
+    return host, None if port_text is None else _number("port", port_text, 1, 65535)

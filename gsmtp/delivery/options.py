@@ -6,13 +6,53 @@ Source: reference/policy-and-context.md sections 4 and 5.
 from __future__ import annotations
 
 from gsmtp.config import kinds
+from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
 from gsmtp.config.option import OUTBOUND, Option, declare
 from gsmtp.config.stanza import Name, Stanza, declare_stanza
-from gsmtp.config.tree import Value
+from gsmtp.config.tree import Array, Scope, Setting, Value
 from gsmtp.core.domains import DomainPatterns
+from gsmtp.delivery.hops import NotServedError, parse_gateway, parse_routes
 
 # --- where to -------------------------------------------------------------------------------------
+
+
+def _examine_gateway(value: str, setting: Setting, scope: Scope, problems: Problems) -> None:
+    """Refuse what is no host; nothing at all is how a domain is taken off the global gateway."""
+    if not value:
+        return
+    try:
+        parse_gateway(value, 25)
+    except ValueError as error:
+        problems.error(
+            setting.value.span,
+            f"value '{value}' is not valid for option '{setting.spelled}': {error}",
+            hint="write a host name or an address, with a port where it isn't the usual one: 10.0.0.20:24",
+            code="bad-value",
+        )
+
+
+def _examine_routes(value: tuple[str, ...], setting: Setting, scope: Scope, problems: Problems) -> None:
+    """Judge route by route, each at its place."""
+    items = setting.value.items if isinstance(setting.value, Array) else (setting.value,)
+    for text, item in zip(value, items, strict=True):
+        try:
+            parse_routes((text,), 25)
+        except NotServedError as error:
+            problems.warning(
+                item.span,
+                f"{error}; mail waits in the queue where it stands in {setting.spelled}",
+                hint="name the host that takes the mail",
+                code="not-served",
+            )
+        except ValueError as error:
+            problems.error(
+                item.span,
+                f"value '{text}' is not valid for option '{setting.spelled}': {error}",
+                hint="write a host name, an address, or smtp://host?pref=10&port=24",
+                code="bad-value",
+            )
+
 
 GATEWAY: Option[str] = declare(
     Option(
@@ -21,9 +61,9 @@ GATEWAY: Option[str] = declare(
         default="",
         scopes=OUTBOUND,
         doc="Host name, address or ``[v6]:port`` to which mail of the domain is sent instead of to its MX; in the "
-        "global "
-        "scope the smarthost for everything.",
+        "global scope the smarthost for everything.",
         source="Momentum: gateway",
+        examine=_examine_gateway,
     )
 )
 
@@ -34,9 +74,9 @@ ROUTES: Option[tuple[str, ...]] = declare(
         default=(),
         scopes=("domain", "global"),
         doc="Hosts in the order they are tried: a name, an address, or ``smtp://host?pref=10&port=24``; equal pref "
-        "shares "
-        "the load. Supplants Gateway.",
+        "shares the load. Supplants Gateway.",
         source="Momentum: routes",
+        examine=_examine_routes,
     )
 )
 

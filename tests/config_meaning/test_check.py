@@ -129,6 +129,26 @@ LISTENER = 'ESMTP_Listener { Listen ":25" { } }\n'
             "method; "
             "expected ESMTP, SMTP or LMTP",
         ),
+        (
+            'Domain a.example {\n gateway = "10.0.0.20:70000" }',
+            "2:12: error: value '10.0.0.20:70000' is not valid for option 'gateway': port must be a number from 1 to "
+            "65535 [write a host name or an address, with a port where it isn't the usual one: 10.0.0.20:24]",
+        ),
+        (
+            'gateway = "[::1"',
+            "1:11: error: value '[::1' is not valid for option 'gateway': '[::1' is not [address]:port "
+            "[write a host name or an address, with a port where it isn't the usual one: 10.0.0.20:24]",
+        ),
+        (
+            'Domain a.example { routes = ( 10.0.0.1\n "lmtp://10.0.0.2" ) }',
+            "2:2: error: value 'lmtp://10.0.0.2' is not valid for option 'routes': scheme lmtp:// is not known; "
+            "expected smtp:// [write a host name, an address, or smtp://host?pref=10&port=24]",
+        ),
+        (
+            'Domain a.example { routes = "smtp://a?pref=first" }',
+            "1:29: error: value 'smtp://a?pref=first' is not valid for option 'routes': pref must be a number from 0 "
+            "to 65535 [write a host name, an address, or smtp://host?pref=10&port=24]",
+        ),
     ],
 )
 def test_errors_point_and_help(text: str, expected: str) -> None:
@@ -157,6 +177,11 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
             LISTENER + 'gateway = "10.0.0.1"\nrelay_domains = ( "*" )',
             "3:17: warning: relay_domains holds '*': every client may send to every domain "
             "[an open relay is found and abused within hours; keep it to networks you trust]",
+        ),
+        (
+            'Domain a.example { routes = ( "smtp://a?type=mx" b.example ) }',
+            "1:31: warning: route 'smtp://a?type=mx': type=mx is not served yet: MX records are not looked up; mail "
+            "waits in the queue where it stands in routes [name the host that takes the mail]",
         ),
         (
             "relay_hosts = ( 0.0.0.0/0 )",
