@@ -29,9 +29,13 @@ from gsmtp.config.tree import Tree
 from gsmtp.config.unmerge import document_of
 from gsmtp.config.yaml_printer import to_yaml
 
-EXAMPLES = Path(__file__).parent.parent / "golden" / "config" / "examples"
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "tests" / "golden" / "config" / "examples"
 FILES = sorted(
-    str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.*") if path.is_file() and path.name[0] != "."
+    str(path.relative_to(ROOT))
+    for folder in (EXAMPLES, ROOT / "conf")
+    for path in folder.rglob("*.*")
+    if path.suffix in (".conf", ".inc", ".yaml") and path.name[0] != "."
 )
 
 
@@ -258,8 +262,8 @@ def test_there_and_back(items: list[Item]) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_examples_there_and_back(name: str) -> None:
-    """Every example keeps its tree and all its comments through every conversion."""
-    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    """Every example and every file of conf/ keeps its tree and all its comments through every conversion."""
+    text = (ROOT / name).read_text(encoding="utf-8")
     document = document_of_text(text, name)
     expected = as_data(tree_of(text, name).root)
     words = sorted(line for comment in document.comments for line in comment.lines() if line)
@@ -268,12 +272,17 @@ def test_examples_there_and_back(name: str) -> None:
         assert as_data(tree_of(printed, f"x.{suffix}").root) == expected
         assert sorted(line for comment in again.comments for line in comment.lines() if line) == words
         assert includes_in_order(again.items) == includes_in_order(document.items)
+        back = conf(again)
+        assert as_data(tree_of(back, "x.conf").root) == expected
+        assert (
+            sorted(line for one in document_of_text(back, "x.conf").comments for line in one.lines() if line) == words
+        )
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_printing_settles(name: str) -> None:
     """What was printed once is printed the same way again."""
-    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    text = (ROOT / name).read_text(encoding="utf-8")
     once = conf(document_of_text(text, name))
     assert conf(document_of_text(once, "x.conf")) == once
     once = yaml(document_of_text(text, name))

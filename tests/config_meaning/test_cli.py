@@ -11,6 +11,7 @@ import pytest
 
 from gsmtp import __version__
 from gsmtp.cli import main as cli
+from gsmtp.config.option import OPTIONS
 
 GOOD = 'ESMTP_Listener { Listen ":25" { } }\n'
 BAD = 'ESMTP_Listener {\n\tListen ":25" { }\n\tMax_Recipeints_Per_Message = 50\n}\n'
@@ -248,6 +249,20 @@ def test_options_explains_a_name(folder: Path, capsys: Output) -> None:
     assert out.startswith("Idle_Time\n  How long a client may say nothing")
     assert "  default:  300 seconds\n" in out
     assert "  valid in: ESMTP_Listener, Listen, Pathway, Pathway_Group, Peer\n" in out
+
+
+def test_options_without_a_name_lists_all_that_is_served(folder: Path, capsys: Output) -> None:
+    status, out, _ = run(capsys, "options")
+    assert status == 0
+    listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
+    assert sorted(listed) == sorted(option.name for option in OPTIONS if not option.unserved)
+    assert "Spool_Reserve" in listed[listed.index("SMTP_Extensions") :]
+
+
+def test_options_says_why_a_name_is_not_served(folder: Path, capsys: Output) -> None:
+    status, out, _ = run(capsys, "options", "always_deny")
+    assert status == 0
+    assert "  not served: there is no AUTH yet: no mechanism is offered\n" in out
 
 
 def test_options_suggests(folder: Path, capsys: Output) -> None:
