@@ -87,7 +87,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, second: signal.Signals) ->
         wait_until(lambda: _refuses(server.port), "draining")
         assert server.is_running
         server.signal(second)
-        server.wait(5)
+        assert server.wait(5) == 128 + second
         assert busy.is_closed()
 
 
@@ -96,7 +96,7 @@ def test_int_ends_at_once(tmp_path: Path) -> None:
         busy.greet()
         busy.envelope(b"user@example.com")
         server.signal(signal.SIGINT)
-        server.wait(5)
+        assert server.wait(5) == 128 + signal.SIGINT
         assert busy.is_closed()
 
 

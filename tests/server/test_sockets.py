@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gsmtp.core.errors import ConfigError
-from tests.support.inprocess import running
+from tests.support.inprocess import Client, running
 
 
 def _most_backlog(raw: socket.socket) -> int:
@@ -132,3 +132,23 @@ def test_a_disabled_listen_is_not_opened(tmp_path: Path) -> None:
     conf = 'ESMTP_Listener { Listen "127.0.0.1:0" { } Listen "127.0.0.2:0" { Enable = "false" } }'
     with running(tmp_path, conf) as server:
         assert [one.stanza.name for one in server.listeners] == ["127.0.0.1:0"]
+
+
+def test_a_reload_changes_the_options_of_a_socket_that_stays_and_closes_a_disabled_one(tmp_path: Path) -> None:
+    conf = 'ESMTP_Listener { Listen "127.0.0.1:0" { listen_backlog = 77 } Listen "127.0.0.2:0" { } }'
+    with running(tmp_path, conf) as server:
+        stays, goes = server.listeners
+        old_address = server.address(1)
+        client = server.client().greet()
+        text = server.path.read_text(encoding="utf-8")
+        text = text.replace("listen_backlog = 77", "listen_backlog = 99  tcp_recv_buffer_size = 8192")
+        server.path.write_text(text.replace('"127.0.0.2:0" { }', '"127.0.0.2:0" { enable = false }'), encoding="utf-8")
+        server.supervisor.reload()
+        assert server.listeners == [stays]
+        assert _most_backlog(stays.socket) == 99
+        assert stays.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 8192
+        assert goes.closed
+        with pytest.raises(ConnectionRefusedError):
+            Client(old_address)
+        assert client.transaction().startswith(b"250 ")
+        client.close()
