@@ -23,20 +23,24 @@ class Later:
         self._function = function
         self._is_armed = False
         self._loop: Any = gevent.get_hub().loop
-        self._timer: Any = self._loop.timer(delay_s) if delay_s else None
+        self._timer: Any = None
 
     def arm(self) -> None:
         """Have the function run soon. One comparison when it will already."""
         if self._is_armed:
             return
         self._is_armed = True
-        if self._timer is None:
+        if not self._delay_s:
             self._loop.run_callback(self._run)
-        else:
-            self._timer.start(self._run)
+            return
+        # a new one each time: libev restarts a timer that has fired with no time left
+        self._timer = self._loop.timer(self._delay_s)
+        self._timer.start(self._run)
 
     def _run(self) -> None:
         self._is_armed = False
         if self._timer is not None:
             self._timer.stop()
+            self._timer.close()
+            self._timer = None
         self._function()
