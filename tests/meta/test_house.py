@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +20,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "loadtest" / "README.md"])
 
 
-def _gsmtp(*words: str) -> subprocess.CompletedProcess[str]:
+def _gsmtp(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gsmtp", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "gsmtp", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -96,6 +105,51 @@ def test_the_first_mail_line_is_one_line_everywhere() -> None:
     run = subprocess.run([str(ROOT / "scripts" / "first-mail")], capture_output=True, text=True, timeout=10, check=True)
     line = next(line.strip() for line in run.stdout.splitlines() if "curl" in line)
     assert line.replace(f'"{ROOT}/', "").rstrip('"') in README
+
+
+def _conf_blocks() -> list[str]:
+    """The configurations that README and the introduction show, those aside that include files of the reader's."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "docs" / "configuration.md")]
+    blocks = [block for text in texts for block in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    return [block for block in blocks if "include " not in block]
+
+
+@pytest.mark.parametrize("block", _conf_blocks())
+def test_configurations_shown_in_docs_load(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "shown.conf"
+    path.write_text(block, encoding="utf-8")
+    run = _gsmtp("check", str(path))
+    assert run.returncode == 0, run.stdout
+    if block in README:
+        assert run.stdout == f"{path}: ok\n", "the first thing that a reader sees has no warning"
+
+
+def _command_lines() -> list[str]:
+    """The command lines of README, docs and the help texts that a reader may type in, of commands that end."""
+    texts = [path.read_text(encoding="utf-8") for path in (*DOCS, *sorted(ROOT.glob("gsmtp/cli/*.py")))]
+    lines = [
+        line
+        for text in texts
+        for line in re.findall(r"^ +gsmtp ((?:check|explain|options|convert|queue) .*)", text, re.M)
+    ]
+    plain = {re.split(r"   +| #| \| | && | > ", line)[0].strip() for line in lines}
+    return sorted(line for line in plain if "queue show" not in line)  # needs a message: tests/durability shows it
+
+
+@pytest.mark.parametrize("line", _command_lines())
+def test_command_lines_shown_in_docs_work(line: str, tmp_path: Path) -> None:
+    """Typed in a folder that holds the files that they name."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    for name in ("ecelerity.conf", "ecelerity.conf.new", "gsmtp.yaml"):
+        shutil.copy(ROOT / "conf" / name.removesuffix(".new"), tmp_path / name)
+    plain = re.sub(r"\b(?:CONF|FILE)\b", "ecelerity.conf", line)
+    words = [
+        word
+        for part in shlex.split(plain)
+        for word in (sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob(part)) if "*" in part else [part])
+    ]
+    run = _gsmtp(*words, folder=tmp_path)
+    assert run.returncode == 0, (run.stdout, run.stderr)
 
 
 def test_options_page_is_fresh() -> None:
