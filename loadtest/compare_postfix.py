@@ -1,9 +1,10 @@
 """Durable messages a second, gsmtp beside Postfix, in one interleaved run.
 
-Both take the same messages from Postfix's own load generator (``smtp-source -d -s 20 -m N -l 1024``), keep them on the
-same file system, and deliver none: gsmtp by ``Suspend_Delivery``, Postfix by HOLD, which leaves its queue manager out
-of the way. Rounds alternate, so that both see the same weather on the machine; medians are compared. Postfix's queue is
-emptied between rounds, gsmtp's spool grows.
+All take the same messages from Postfix's own load generator (``smtp-source -d -s 20 -m N -l 1024``), on the
+same file system. gsmtp keeps them in its queue (`Suspend_Delivery`). Postfix runs twice: once it holds what it queued,
+which leaves its queue manager out of the way and is the best it can do; once it discards it, so that its whole way of
+a message is in the figure. Rounds alternate, so that all see the same weather on the machine; medians are compared.
+Postfix's queues are emptied between rounds, gsmtp's spool grows.
 
 Usage: ``python -m loadtest.compare_postfix [--messages N] [--rounds N] [--json]``, as root (Postfix needs it).
 """
@@ -24,6 +25,7 @@ from statistics import median
 from tests.support.peers import open_folder, program
 from tests.support.postfix import Postfix, postfix
 from tests.support.server import Server, serving
+from tests.support.waiting import wait_until
 
 CONF = """
 hostname = "bench.example.com"
@@ -38,6 +40,12 @@ ESMTP_Listener {
 
 HOLD = """\
 smtpd_client_restrictions = check_client_access static:HOLD
+in_flow_delay = 0
+"""
+
+DISCARD = """\
+default_transport = discard
+relay_transport = discard
 in_flow_delay = 0
 """
 
@@ -92,28 +100,64 @@ def _load(port: int, messages: int, length: int, sessions: int) -> float:
     return time.monotonic() - start
 
 
-def _round(results: Results, options: argparse.Namespace, port: int, cpu_s: Callable[[], float]) -> None:
-    before = cpu_s()
-    seconds = _load(port, options.messages, options.length, options.sessions)
-    results.rates.append(options.messages / seconds)
-    results.cpu.append((cpu_s() - before) / options.messages * 1000)
+@dataclass
+class Contender:
+    """One server that takes the load.
+
+    Args:
+        name: for the table.
+        port: on the loopback address.
+        cpu_s: processor seconds so far, all its processes.
+        drop: empties its queue, where it keeps one.
+        settle: run after each round, outside the time.
+    """
+
+    name: str
+    port: int
+    cpu_s: Callable[[], float]
+    drop: Callable[[], None]
+    settle: Callable[[], None]
+    results: Results = field(default_factory=Results)
+
+    def run(self, options: argparse.Namespace) -> None:
+        """One round."""
+        before = self.cpu_s()
+        seconds = _load(self.port, options.messages, options.length, options.sessions)
+        self.results.rates.append(options.messages / seconds)
+        self.settle()
+        self.results.cpu.append((self.cpu_s() - before) / options.messages * 1000)
 
 
-def measure(options: argparse.Namespace, gsmtp: Server, peer: Postfix) -> tuple[Results, Results]:
-    """Alternate rounds, a short one of each first that doesn't count."""
-    ours, theirs = Results(), Results()
-    for port in (gsmtp.port, peer.port):
-        _load(port, min(500, options.messages), options.length, options.sessions)
-    peer.drop_all()
-    for number in range(options.rounds):
-        _round(ours, options, gsmtp.port, gsmtp.cpu_seconds)
-        _round(theirs, options, peer.port, lambda: _family_cpu_s(peer.master_pid()))
-        held = peer.queued()
+def _contenders(options: argparse.Namespace, gsmtp: Server, holding: Postfix, discarding: Postfix) -> list[Contender]:
+    def check_held() -> None:
+        held = holding.queued()
         assert held == options.messages, f"Postfix holds {held} of {options.messages}"
-        peer.drop_all()
+        holding.drop_all()
+
+    def wait_discarded() -> None:
+        wait_until(lambda: discarding.queued() == 0, "an empty queue", 120, every_s=0.1)
+
+    def cpu_of(peer: Postfix) -> Callable[[], float]:
+        return lambda: _family_cpu_s(peer.master_pid())
+
+    return [
+        Contender("gsmtp", gsmtp.port, gsmtp.cpu_seconds, lambda: None, lambda: None),
+        Contender("Postfix, holding", holding.port, cpu_of(holding), holding.drop_all, check_held),
+        Contender("Postfix, discarding", discarding.port, cpu_of(discarding), wait_discarded, wait_discarded),
+    ]
+
+
+def measure(options: argparse.Namespace, contenders: list[Contender]) -> None:
+    """Alternate rounds, a short one of each first that doesn't count."""
+    for one in contenders:
+        _load(one.port, min(500, options.messages), options.length, options.sessions)
+        one.drop()
+    for number in range(options.rounds):
+        for one in contenders:
+            one.run(options)
         if not options.json:
-            print(f"round {number + 1}: gsmtp {ours.rates[-1]:8.0f}/s   Postfix {theirs.rates[-1]:8.0f}/s", flush=True)
-    return ours, theirs
+            rates = "   ".join(f"{one.name} {one.results.rates[-1]:.0f}/s" for one in contenders)
+            print(f"round {number + 1}: {rates}", flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -132,23 +176,34 @@ def main() -> int:
     if os.geteuid() != 0:
         print("Postfix can only be started by root; nothing was measured.", file=sys.stderr)
         return 2
+    processes = max(50, options.sessions)
     with (
         open_folder("bench-gsmtp") as ours_at,
-        open_folder("bench-postfix") as theirs_at,
+        open_folder("bench-holding") as holding_at,
+        open_folder("bench-discarding") as discarding_at,
         serving(ours_at, CONF) as gsmtp,
-        postfix(theirs_at, extra=HOLD, processes=max(50, options.sessions)) as peer,
+        postfix(holding_at, extra=HOLD, processes=processes) as holding,
+        postfix(discarding_at, extra=DISCARD, processes=processes) as discarding,
     ):
-        ours, theirs = measure(options, gsmtp, peer)
-    a, b = ours.summary(), theirs.summary()
-    ratio = a["rate"] / b["rate"]
-    if options.json:
-        print(json.dumps({"gsmtp": a, "postfix": b, "ratio": round(ratio, 2), "options": vars(options)}))
-        return 0
-    print(f"\nmedians of {options.rounds} rounds of {options.messages} messages of {options.length} bytes, durable:")
-    for name, row in (("gsmtp", a), ("Postfix", b)):
-        print(f"  {name:8} {row['rate']:8.0f} messages/s   {row['cpu_s_per_1000']:.3f} CPU s per 1,000 messages")
-    print(f"  ratio    {ratio:8.1f}")
+        contenders = _contenders(options, gsmtp, holding, discarding)
+        measure(options, contenders)
+    _report(options, {one.name: one.results.summary() for one in contenders})
     return 0
+
+
+def _report(options: argparse.Namespace, rows: dict[str, dict[str, float]]) -> None:
+    ours = rows["gsmtp"]["rate"]
+    for row in rows.values():
+        row["gsmtp_is_times"] = round(ours / row["rate"], 2)
+    if options.json:
+        print(json.dumps({"servers": rows, "options": vars(options)}))
+        return
+    print(f"\nmedians of {options.rounds} rounds of {options.messages} messages of {options.length} bytes, durable:")
+    for name, row in rows.items():
+        print(
+            f"  {name:20} {row['rate']:8.0f} messages/s   {row['cpu_s_per_1000']:.3f} CPU s per 1,000 messages"
+            f"   gsmtp is {row['gsmtp_is_times']:.1f} x"
+        )
 
 
 if __name__ == "__main__":
