@@ -3,13 +3,10 @@
 A driver does, until `transaction_done`: send what `data_to_send()` gives, give the body when `wants_body`, else read
 and `receive()`. `step` says what is awaited, so that the driver knows which time limit is running.
 
-The machine decides about pipelining, extensions and who got what; it never looks into a message but for dots. What it
-can't hand on because the next hop lacks an extension becomes an Outcome. A message with 8-bit text goes to a hop
-without 8BITMIME, and one with UTF-8 headers but ASCII addresses to a hop without SMTPUTF8, as it is: nothing is
-converted.
+The machine decides about pipelining and who got what; it never looks into a message but for dots. What can be said to a
+hop that offers these extensions and not those is told by `commands.py`; what can't becomes an Outcome.
 
-Sources: RFC 5321, RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (CHUNKING, BINARYMIME),
-RFC 6531 (SMTPUTF8), RFC 3461 (DSN), RFC 2033 (LMTP).
+Sources: RFC 5321, RFC 2920 (PIPELINING), RFC 3030 (CHUNKING), RFC 2033 (LMTP).
 """
 
 from __future__ import annotations
@@ -21,6 +18,7 @@ from enum import Enum
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
+from gsmtp.delivery.commands import cannot_address, cannot_send, mail_command, rcpt_command
 from gsmtp.delivery.dots import DotStuffer
 from gsmtp.delivery.replies import HopReply, ReplyReader
 from gsmtp.delivery.transport import Outcome
@@ -188,9 +186,9 @@ class Client:
         self._answered = False
         self._size_bytes = size_bytes
         self._transaction = True
-        problem = self._cannot_send(envelope, size_bytes)
+        problem = cannot_send(envelope, size_bytes, self.extensions)
         for index, recipient in enumerate(recipients):
-            refused = problem or self._cannot_address(recipient.address)
+            refused = problem or cannot_address(recipient.address, self.extensions)
             if refused:
                 self._outcomes[index] = Outcome(int(refused[:3]), refused, self.hop)
         if all(self._outcomes):
@@ -199,10 +197,10 @@ class Client:
         if self._must_reset:
             self._must_reset = False
             self._pending.append(_Command(Step.RSET, b"RSET\r\n"))
-        self._pending.append(_Command(Step.MAIL, self._mail_command(envelope, size_bytes)))
+        self._pending.append(_Command(Step.MAIL, mail_command(envelope, size_bytes, self.extensions)))
         for index, recipient in enumerate(recipients):
             if self._outcomes[index] is None:
-                self._pending.append(_Command(Step.RCPT, self._rcpt_command(recipient), index))
+                self._pending.append(_Command(Step.RCPT, rcpt_command(recipient, self.extensions), index))
         if envelope.body == "BINARYMIME":
             self._pending.append(_Command(Step.DATA, b""))
         else:
@@ -379,66 +377,6 @@ class Client:
             self._out += command.wire
             self._unanswered_bytes += len(command.wire)
             self._awaiting.append(command)
-
-    # What can be sent, and how.
-
-    def _cannot_send(self, envelope: Envelope, size_bytes: int) -> str:
-        """Why this message can't go over this connection at all, or ""."""
-        if _has_controls(envelope.reverse_path):
-            return "553 5.1.7 [internal] the reverse-path holds control characters"
-        if not envelope.reverse_path.isascii() and "SMTPUTF8" not in self.extensions:
-            return "553 5.6.7 [internal] next hop takes no internationalised sender address (SMTPUTF8)"
-        if envelope.body == "BINARYMIME" and not {"BINARYMIME", "CHUNKING"} <= self.extensions.keys():
-            return "554 5.6.1 [internal] next hop takes no binary messages (BINARYMIME)"
-        limit = self.extensions.get("SIZE", "")
-        if limit.isdecimal() and 0 < int(limit) < size_bytes:
-            return f"552 5.3.4 [internal] message of {size_bytes} bytes is over the next hop's limit of {int(limit)}"
-        return ""
-
-    def _cannot_address(self, address: str) -> str:
-        """Why this recipient can't be named over this connection, or ""."""
-        if _has_controls(address):
-            return "553 5.1.3 [internal] the recipient address holds control characters"
-        if not address.isascii() and "SMTPUTF8" not in self.extensions:
-            return "553 5.6.7 [internal] next hop takes no internationalised recipient address (SMTPUTF8)"
-        return ""
-
-    def _mail_command(self, envelope: Envelope, size_bytes: int) -> bytes:
-        words = [f"MAIL FROM:<{envelope.reverse_path}>"]
-        if "SIZE" in self.extensions:
-            words.append(f"SIZE={size_bytes}")
-        if envelope.body in ("8BITMIME", "BINARYMIME") and envelope.body in self.extensions:
-            words.append(f"BODY={envelope.body}")
-        if envelope.smtputf8 and "SMTPUTF8" in self.extensions:
-            words.append("SMTPUTF8")
-        if "DSN" in self.extensions:
-            if envelope.ret:
-                words.append(f"RET={envelope.ret}")
-            if _is_parameter(envelope.envid):
-                words.append(f"ENVID={envelope.envid}")
-        return _line(words)
-
-    def _rcpt_command(self, recipient: Recipient) -> bytes:
-        words = [f"RCPT TO:<{recipient.address}>"]
-        if "DSN" in self.extensions:
-            if recipient.notify:
-                words.append(f"NOTIFY={','.join(recipient.notify)}")
-            if _is_parameter(recipient.orcpt) and (recipient.orcpt.isascii() or "SMTPUTF8" in self.extensions):
-                words.append(f"ORCPT={recipient.orcpt}")
-        return _line(words)
-
-
-def _line(words: list[str]) -> bytes:
-    return " ".join(words).encode("utf-8", "surrogateescape") + b"\r\n"
-
-
-def _has_controls(text: str) -> bool:
-    return any(character < " " or character == "\x7f" for character in text)
-
-
-def _is_parameter(value: str) -> bool:
-    """Whether a DSN value may be passed on: one word, as RFC 5321's esmtp-value."""
-    return bool(value) and not _has_controls(value) and " " not in value
 
 
 def _rcpt_code(reply: HopReply) -> int:

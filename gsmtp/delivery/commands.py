@@ -1,0 +1,80 @@
+"""What a next hop with certain extensions can be told of a message, and how MAIL and RCPT say it. Pure functions.
+
+A message with 8-bit text goes to a hop without 8BITMIME, and one with UTF-8 headers but ASCII addresses to a hop
+without SMTPUTF8, as it is: nothing is converted.
+
+Sources: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BINARYMIME), RFC 6531 (SMTPUTF8), RFC 3461 (DSN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gsmtp.core.envelope import Envelope, Recipient
+
+Extensions = Mapping[str, str]
+"""What EHLO or LHLO offered: keyword in upper case to its parameters."""
+
+
+def cannot_send(envelope: Envelope, size_bytes: int, extensions: Extensions) -> str:
+    """Why a message of that size can't go to the hop at all, as a reply text; or ""."""
+    if _has_controls(envelope.reverse_path):
+        return "553 5.1.7 [internal] the reverse-path holds control characters"
+    if not envelope.reverse_path.isascii() and "SMTPUTF8" not in extensions:
+        return "553 5.6.7 [internal] next hop takes no internationalised sender address (SMTPUTF8)"
+    if envelope.body == "BINARYMIME" and not {"BINARYMIME", "CHUNKING"} <= extensions.keys():
+        return "554 5.6.1 [internal] next hop takes no binary messages (BINARYMIME)"
+    limit = extensions.get("SIZE", "")
+    if limit.isdecimal() and 0 < int(limit) < size_bytes:
+        return f"552 5.3.4 [internal] message of {size_bytes} bytes is over the next hop's limit of {int(limit)}"
+    return ""
+
+
+def cannot_address(address: str, extensions: Extensions) -> str:
+    """Why a recipient can't be named to the hop, as a reply text; or ""."""
+    if _has_controls(address):
+        return "553 5.1.3 [internal] the recipient address holds control characters"
+    if not address.isascii() and "SMTPUTF8" not in extensions:
+        return "553 5.6.7 [internal] next hop takes no internationalised recipient address (SMTPUTF8)"
+    return ""
+
+
+def mail_command(envelope: Envelope, size_bytes: int, extensions: Extensions) -> bytes:
+    """The MAIL line with the parameters that the hop knows."""
+    words = [f"MAIL FROM:<{envelope.reverse_path}>"]
+    if "SIZE" in extensions:
+        words.append(f"SIZE={size_bytes}")
+    if envelope.body in ("8BITMIME", "BINARYMIME") and envelope.body in extensions:
+        words.append(f"BODY={envelope.body}")
+    if envelope.smtputf8 and "SMTPUTF8" in extensions:
+        words.append("SMTPUTF8")
+    if "DSN" in extensions:
+        if envelope.ret:
+            words.append(f"RET={envelope.ret}")
+        if _is_parameter(envelope.envid):
+            words.append(f"ENVID={envelope.envid}")
+    return _line(words)
+
+
+def rcpt_command(recipient: Recipient, extensions: Extensions) -> bytes:
+    """The RCPT line with the parameters that the hop knows."""
+    words = [f"RCPT TO:<{recipient.address}>"]
+    if "DSN" in extensions:
+        if recipient.notify:
+            words.append(f"NOTIFY={','.join(recipient.notify)}")
+        if _is_parameter(recipient.orcpt) and (recipient.orcpt.isascii() or "SMTPUTF8" in extensions):
+            words.append(f"ORCPT={recipient.orcpt}")
+    return _line(words)
+
+
+def _line(words: list[str]) -> bytes:
+    return " ".join(words).encode("utf-8", "surrogateescape") + b"\r\n"
+
+
+def _has_controls(text: str) -> bool:
+    return any(character < " " or character == "\x7f" for character in text)
+
+
+def _is_parameter(value: str) -> bool:
+    """Whether a DSN value may be passed on: one word, as RFC 5321's esmtp-value."""
+    return bool(value) and not _has_controls(value) and " " not in value
