@@ -27,6 +27,7 @@ from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
 from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
+from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
@@ -92,16 +93,11 @@ class Delivery:
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._wake = Event()
         self._settled = Event()
-        self._unwritten: list[Sequence[Record]] = []
-        self._unwritten_told = False
+        self._recorder = Recorder(spool, self._log, self._let_go)
         self._rest_s = _LEAST_REST_S
         self._held = 0
         self._active_batches = 0
         self._active = 0
-        self._delivered = 0
-        self._failed = 0
-        self._deferrals = 0
-        self._delayed = 0
         self._is_stopping = False
         self._configure(configuration)
 
@@ -141,10 +137,10 @@ class Delivery:
         return DeliveryStats(
             active=self._active,
             waiting=sum(lane.recipients for lane in self._lanes.values()),
-            delayed=max(self._delayed, 0),
-            delivered=self._delivered,
-            failed=self._failed,
-            deferrals=self._deferrals,
+            delayed=max(self._recorder.delayed, 0),
+            delivered=self._recorder.delivered,
+            failed=self._recorder.failed,
+            deferrals=self._recorder.deferrals,
             connections_idle=len(self._tools.connections),
             hops_down=len(self._tools.health.down()),
         )
@@ -271,7 +267,7 @@ class Delivery:
             return
         now = self._clock.wall()
         reply = f"451 4.3.2 [internal] {why}"
-        self._write(
+        self._recorder.write(
             (Record(due.message_id, due.index, State.QUEUED, now + _PUT_OFF_S, due.attempts, reply, "queue", now),)
         )
 
@@ -330,7 +326,7 @@ class Delivery:
             self._put_off(batch)
         else:
             if records:
-                self._write(records)
+                self._recorder.write(records)
             else:
                 self._release(batch.dues)
         finally:
@@ -340,7 +336,7 @@ class Delivery:
         now = self._clock.wall()
         reply = "451 4.3.0 [internal] the attempt broke, see the log"
         again = now + batch.policy.retry_interval_s
-        self._write(
+        self._recorder.write(
             [
                 Record(d.message_id, d.index, State.QUEUED, again, d.attempts + 1, reply, "queue", now)
                 for d in batch.dues
@@ -366,41 +362,8 @@ class Delivery:
         if domains:
             self._wake.set()
 
-    # Recording.
-
-    def _write(self, records: Sequence[Record]) -> None:
-        """Have records written; the recipients stay held until they are on disk."""
-        self._spool.record(records, lambda error: self._written(records, error))
-
-    def _written(self, records: Sequence[Record], error: SpoolError | None) -> None:
-        """On the hub: the records are durable, or weren't written and are kept for the next sweep."""
-        if error is not None:
-            # Giving them back would deliver again what was delivered.
-            if not self._unwritten_told:
-                self._unwritten_told = True
-                self._log.problem(f"outcomes of {records[0].message_id} can't be written, trying again: {error}")
-            self._unwritten.append(records)
-            return
-        self._unwritten_told = False
-        for record in records:
-            self._count(record)
-        self._let_go(len(records))
-
-    def _count(self, record: Record) -> None:
-        if record.state == State.QUEUED:
-            self._deferrals += 1
-            self._delayed += record.attempts == 1
-            return
-        self._delayed -= record.attempts > 1
-        if record.state == State.DELIVERED:
-            self._delivered += 1
-        else:
-            self._failed += 1
-
     def _sweep_loop(self) -> None:
         while not self._is_stopping:
             gevent.sleep(_SWEEP_S)
             self._tools.connections.close_idle()
-            unwritten, self._unwritten = self._unwritten, []
-            for records in unwritten:
-                self._write(records)
+            self._recorder.write_again()
