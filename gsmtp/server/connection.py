@@ -159,7 +159,11 @@ class Connection:
         try:
             for _ in range(EVENTS_A_TURN):
                 event = next_event()
-                if event is NEED_DATA or not HANDLERS[type(event)](reception, event):
+                if event is NEED_DATA:
+                    if not (self._is_reading or self.session.is_over):
+                        self._read_on()  # too much was pending when the turn began; now the rest is wanted
+                    break
+                if not HANDLERS[type(event)](reception, event):
                     break
             else:
                 # let the others have the loop; what is queued goes out, the rest follows
