@@ -34,7 +34,6 @@ class Braces:
         self.problems = problems
         self.stack: list[StanzaNode] = []
         self.closed: list[tuple[StanzaNode, int]] = []
-        self.strays = 0
 
     def open(self, node: StanzaNode) -> None:
         """A scope begins."""

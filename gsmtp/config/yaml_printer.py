@@ -138,7 +138,7 @@ class _Printer:
     def _stanzas(self, nodes: list[StanzaNode], scope: str) -> list[str]:
         word = nodes[0].word
         if nodes[0].name is None:
-            body, is_list = self._bodies(nodes, word.lower(), with_first=False)
+            body, is_list = self._bodies(nodes, word.lower())
             meant = Shape.UNNAMED
             inner = ["mapping"] if is_list else _inner_kinds(nodes[0].items)
             read = shape.of_sequence(scope, word, inner) if is_list else shape.of_mapping(scope, word, inner)
@@ -149,7 +149,7 @@ class _Printer:
             by_name.setdefault(node.name.text, []).append(node)
         lines: list[str] = []
         for name, same in by_name.items():
-            body, _ = self._bodies(same, word.lower(), with_first=same[0] is nodes[0])
+            body, _ = self._bodies(same, word.lower())
             first = same[0].name
             assert first is not None
             key = scalar(Text(name, first.quoted))
@@ -167,7 +167,7 @@ class _Printer:
             lines.append("")
         return lines
 
-    def _bodies(self, nodes: list[StanzaNode], scope: str, *, with_first: bool) -> tuple[list[str], bool]:
+    def _bodies(self, nodes: list[StanzaNode], scope: str) -> tuple[list[str], bool]:
         """The lines of one stanza's body, or of several bodies of one stanza as a list; and whether it is a list."""
         segments = [(node, segment) for node in nodes for segment in _segments(node.items)]
         if len(segments) == 1:

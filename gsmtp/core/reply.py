@@ -100,7 +100,6 @@ BATCH_LIMIT = reply(421, "4.5.3 Service unavailable, batch limit reached", close
 CONNECTION_RECIPIENT_LIMIT = reply(
     421, "4.5.3 Service unavailable, recipients per connection limit reached", close=True
 )
-RESOURCES = reply(421, "4.3.4 allocated resources exceeded", close=True)
 
 # Transient.
 TRANSACTION_FAILED = reply(451, "4.3.0 transaction failed")

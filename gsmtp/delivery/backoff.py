@@ -63,11 +63,6 @@ def wait_s(retry: int, policy: RetryPolicy) -> int:
     return min(policy.retry_interval_s << doublings, max(policy.max_retry_interval_s, 1))
 
 
-def sum_of_waits_s(retries: int, policy: RetryPolicy) -> int:
-    """Seconds from the first try to retry number `retries`, if each try takes no time."""
-    return sum(wait_s(retry, policy) for retry in range(1, retries + 1))
-
-
 def retries_allowed(policy: RetryPolicy) -> int | None:
     """How many retries a message gets; None when only `Message_Expiration` decides.
 

@@ -26,8 +26,8 @@ from gsmtp.config.nodes import (
 from gsmtp.config.printer import to_conf
 from gsmtp.config.source import parse_document, read_text
 from gsmtp.config.tree import Tree
-from gsmtp.config.unmerge import document_of
 from gsmtp.config.yaml_printer import to_yaml
+from tests.support.unmerge import document_of
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "tests" / "golden" / "config" / "examples"
