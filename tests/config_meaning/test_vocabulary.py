@@ -8,7 +8,8 @@ from gsmtp.app.wiring import load
 from gsmtp.config import accepted
 from gsmtp.config.accepted import ACCEPTED
 from gsmtp.config.option import OPTIONS
-from gsmtp.config.stanza import STANZAS
+from gsmtp.config.stanza import STANZAS, Name, NameKind
+from tests.config_meaning.loading import found_in
 from tests.support.source import ROOT
 
 load()
@@ -66,3 +67,48 @@ def test_scopes_that_are_named_exist() -> None:
     }
     named |= {scope for stanza in STANZAS for scope in stanza.inside}
     assert sorted(scope for scope in named if scope != "global" and STANZAS.get(scope) is None) == []
+
+
+def _stanza_text(scope: str, inner: str) -> str:
+    """The text of a stanza in all that must stand around it."""
+    if scope == "global":
+        return inner
+    stanza = STANZAS.get(scope)
+    assert stanza is not None
+    sample = {NameKind.ENDPOINT: '":25"', NameKind.NETWORK: '"10.0.0.1"', NameKind.DOMAIN: '"a.example"'}
+    name = "" if stanza.name is Name.NONE else sample.get(stanza.name_kind, '"n"')
+    return _stanza_text(stanza.inside[0], f"{stanza.word} {name} {{\n{inner}\n}}")
+
+
+def _is_served(scope: str) -> bool:
+    stanza = STANZAS.get(scope)
+    return scope == "global" or (stanza is not None and stanza.served and _is_served(stanza.inside[0]))
+
+
+def test_a_file_that_sets_every_name_everywhere_loads_and_names_once_what_is_not_served() -> None:
+    """All 357: each option in each of its scopes, each stanza in each that may hold it."""
+    texts = []
+    for scope in sorted({scope for scope, _ in OPTION_PLACES}):
+        names = [name for place, name in OPTION_PLACES if place == scope]
+        texts.append(_stanza_text(scope, "\n".join(f'{name} = "1"' for name in names)))
+    texts += [_stanza_text(name, "") for kind, _, name in PLACES if kind == "scope"]
+    found = found_in("\n".join(texts))
+    wrong = [
+        one for one in found if one.code in ("unknown-option", "unknown-stanza", "misplaced-stanza", "stanza-name")
+    ]
+    assert wrong == []
+    said = [one.message.partition(" is not served: ") for one in found if one.code == "not-served"]
+    assert all(reason for _, _, reason in said)
+    options = [what.removeprefix("option ").lower() for what, _, _ in said if what.startswith("option ")]
+    expected = {name for scope, name in OPTION_PLACES if _is_served(scope) and _unserved(scope, name)}
+    # Use_SSL is told of by the socket that isn't opened for it (test_check.py).
+    assert sorted(options) == sorted(expected - {"use_ssl"})
+    stanzas = [what.removeprefix("stanza ").lower() for what, _, _ in said if what.startswith("stanza ")]
+    unserved = {name for kind, scope, name in PLACES if kind == "scope" and _is_served(scope) and not _is_served(name)}
+    assert len(stanzas) == len(set(stanzas))
+    assert sorted(unserved - set(stanzas)) == []
+
+
+def _unserved(scope: str, name: str) -> bool:
+    option = OPTIONS.find(scope, name)
+    return option is None or bool(option.unserved)
