@@ -11,7 +11,9 @@ import logging
 import os
 import pwd
 import resource
+from typing import Any
 
+from gsmtp.config.option import Option
 from gsmtp.config.view import View
 from gsmtp.core.errors import GsmtpError
 from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, SERVER_MAX_FILE_DESCRIPTORS, SUPPLEMENTAL_GROUPS, USER
@@ -44,14 +46,30 @@ def owner_of(security: View | None) -> tuple[int, int]:
     if security is None:
         return -1, -1
     user, group = security[USER], security[GROUP]
+    uid = gid = -1
+    if user:
+        try:
+            entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+        except KeyError:
+            raise IdentityError(f"{_place(security, USER)}this machine has no user '{user}'") from None
+        uid, gid = entry.pw_uid, entry.pw_gid
+    return uid, _group_id(security, GROUP, group) if group else gid
+
+
+def _group_id(security: View, option: Option[Any], name: str) -> int:
     try:
-        entry = (pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)) if user else None
-        gid = -1 if entry is None else entry.pw_gid
-        if group:
-            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError as error:
-        raise IdentityError(f"Security names a user or group that this machine doesn't have: {error}") from error
-    return (-1 if entry is None else entry.pw_uid), gid
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise IdentityError(f"{_place(security, option)}this machine has no group '{name}'") from None
+
+
+def _place(security: View, option: Option[Any] | None = None) -> str:
+    """The file and line of an option of Security, or of the stanza, as the beginning of a message."""
+    if not security.chain:
+        return ""
+    stanza = security.chain[0]
+    setting = stanza.settings.get(option.key) if option else None
+    return f"{setting.value.span if setting else stanza.span}: error: "
 
 
 def become(security: View | None) -> None:
@@ -59,10 +77,7 @@ def become(security: View | None) -> None:
     if security is None:
         return
     uid, gid = owner_of(security)
-    try:
-        groups = [grp.getgrnam(name).gr_gid for name in security[SUPPLEMENTAL_GROUPS]]
-    except KeyError as error:
-        raise IdentityError(f"Supplemental_Groups names an unknown group: {error}") from error
+    groups = [_group_id(security, SUPPLEMENTAL_GROUPS, name) for name in security[SUPPLEMENTAL_GROUPS]]
     if (
         uid == os.getuid()
         and gid in (-1, os.getgid())
@@ -70,11 +85,13 @@ def become(security: View | None) -> None:
     ):
         return
     if os.getuid() != 0:
-        raise IdentityError("Security names another user, group or root directory, and only root can change to them")
+        raise IdentityError(
+            f"{_place(security)}Security names another user, group or root directory, and only root can change to them"
+        )
     try:
         _change(uid, gid, groups, security[CHROOT], security[CAPABILITIES])
     except OSError as error:
-        raise IdentityError(f"can't take the identity that Security asks for: {error}") from error
+        raise IdentityError(f"{_place(security)}can't take the identity that Security asks for: {error}") from error
 
 
 def _change(uid: int, gid: int, groups: list[int], root: str, capabilities: str) -> None:

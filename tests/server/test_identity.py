@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import serving
+from tests.support.server import Server, serving
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -54,3 +54,20 @@ def test_user_group_and_capabilities_are_taken_after_the_bind(folder: Path) -> N
 def test_without_security_the_process_stays_who_it_was(folder: Path) -> None:
     with serving(folder, CONF) as server:
         assert _status(server.pid)["Uid"] == ["0"] * 4
+
+
+@pytest.mark.parametrize(
+    ("security", "column", "says"),
+    [
+        ("user = nosuchuser", 10, "this machine has no user 'nosuchuser'"),
+        ("user = nobody  group = nosuchgroup", 26, "this machine has no group 'nosuchgroup'"),
+        ('supplemental_groups = ( "nosuchgroup" )', 25, "this machine has no group 'nosuchgroup'"),
+    ],
+)
+def test_an_unknown_user_or_group_ends_the_start_with_its_line(
+    folder: Path, security: str, column: int, says: str
+) -> None:
+    server = Server(folder, f"{CONF}Security {{\n  {security}\n}}\n")
+    server.launch()
+    assert server.wait() == 1
+    assert f"{server.conf}:8:{column}: error: {says}\n" in server.log()
