@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gevent.pool import Pool
@@ -27,9 +27,23 @@ Job = tuple[Callable[..., object], tuple[Any, ...]]
 
 @dataclass(slots=True)
 class SessionCount:
-    """How many sessions the sockets of one pool have; outlives the pool when a reload changes its size."""
+    """How many sessions the sockets of one pool have; outlives the pool when a reload changes its size.
+
+    Args:
+        now: sessions.
+        when_less: called once each when a session ends: sockets that stopped accepting because of `max_sessions`.
+    """
 
     now: int = 0
+    when_less: list[Callable[[], object]] = field(default_factory=list)
+
+    def leave(self) -> None:
+        """A session is over: let those go on that wait for it."""
+        self.now -= 1
+        if self.when_less:
+            waiting, self.when_less = self.when_less, []
+            for go_on in waiting:
+                go_on()
 
 
 class WorkPool(Pool):

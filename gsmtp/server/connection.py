@@ -49,8 +49,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_has_turn", "_is_reading", "_lingered", "_listener", "_out", "_plan", "_reader", "_service", "_socket",
-        "_touched_mono", "_writer", "facts", "is_closed", "reception", "session",
+        "_counted_in", "_has_turn", "_is_reading", "_lingered", "_listener", "_out", "_plan", "_reader", "_service",
+        "_socket", "_touched_mono", "_writer", "facts", "is_closed", "reception", "session",
     )  # fmt: skip
 
     @classmethod
@@ -98,7 +98,7 @@ class Connection:
     def _begin(self) -> None:
         service = self._service
         service.connections.add(self)
-        self._listener.session_began()
+        self._counted_in = self._listener.session_began()
         try:
             for level, number, value in self._plan.tcp_options:
                 self._socket.setsockopt(level, number, value)
@@ -169,10 +169,9 @@ class Connection:
                 # let the others have the loop; what is queued goes out, the rest follows
                 self._has_turn = False
                 self._listener.loop.run_callback(self.resume)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by break_off
             # a bug of ours: without this the level-triggered watcher would call us again for ever
-            log.exception("session %s failed and is closed", self.facts.connection_id)
-            self._close()
+            self.break_off()
         self._flush()
 
     def pause(self, *, keep_reading: bool = True) -> None:
@@ -188,6 +187,11 @@ class Connection:
             return  # with output pending _writable goes on when the client has read
         self._read_on_unless_ended()
         self._turn()
+
+    def break_off(self) -> None:
+        """Close because of the exception that is being handled, and tell it."""
+        log.exception("session %s failed and is closed", self.facts.connection_id)
+        self._close()
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Run a part of the turn in a green thread of the listener's pool."""
@@ -328,7 +332,7 @@ class Connection:
         service.wheel.discard(self)
         service.connections.discard(self)
         service.counts.leave(self._plan.limits)
-        self._listener.session_ended()
+        self._listener.session_ended(self._counted_in)
 
 
 def _name_of(address: Any) -> tuple[str, int]:

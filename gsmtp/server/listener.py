@@ -19,7 +19,7 @@ from gevent.server import StreamServer
 
 from gsmtp.config.scopes import ListenStanza
 from gsmtp.runtime.options import LISTEN_BACKLOG
-from gsmtp.runtime.pools import WorkPool
+from gsmtp.runtime.pools import SessionCount, WorkPool
 from gsmtp.runtime.sockets import RawSocket, close_listening, configure
 from gsmtp.server.connection import Connection
 from gsmtp.server.options import ACCEPT_QUEUE_BACKLOG, CONCURRENCY, EVENTS_PER_ITER
@@ -74,6 +74,7 @@ class Listener(StreamServer):
         self._take_pool()
         self.use(stanza)
         configure(self.socket, stanza.view)
+        self._accept_again()  # what it stopped for, e.g. Max_Sessions, may have changed
 
     def set_listener(self, listener: Any) -> None:
         """Take the raw socket as it is; the base class would look for a wrapped one."""
@@ -99,7 +100,8 @@ class Listener(StreamServer):
         """Accept one connection, or None when there is none or it must wait in the kernel."""
         pool = self.work_pool
         if pool.max_sessions and pool.sessions.now >= pool.max_sessions:
-            self.stop_accepting()  # session_ended() goes on
+            self.stop_accepting()
+            pool.sessions.when_less.append(self._accept_again)
             return None
         try:
             descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
@@ -144,18 +146,17 @@ class Listener(StreamServer):
             log.exception("a connection to %s could not be established", self.stanza.name)
             raw.close()
 
-    def session_began(self) -> None:
-        """A session of this socket counts from now."""
+    def session_began(self) -> SessionCount:
+        """A session of this socket counts from now, in the pool that the socket has now. Returns that pool's count."""
         self.sessions += 1
-        self.work_pool.sessions.now += 1
+        count = self.work_pool.sessions
+        count.now += 1
+        return count
 
-    def session_ended(self) -> None:
-        """A session of this socket is over."""
+    def session_ended(self, count: SessionCount) -> None:
+        """A session of this socket is over that was counted there."""
         self.sessions -= 1
-        pool = self.work_pool
-        pool.sessions.now -= 1
-        if pool.max_sessions:
-            self._accept_again()
+        count.leave()
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Run a turn in a green thread of the pool, within this socket's share of it. Never blocks."""
