@@ -85,7 +85,7 @@ class Chain:
                 continue
             try:
                 decision = one.function(context, event)
-            except Exception:
+            except BaseException:  # gevent's Timeout and GreenletExit are no Exceptions, and sys.exit() stops no server
                 log.exception(
                     "hook %s failed in phase %s, session %s: answered 451",
                     one.name,

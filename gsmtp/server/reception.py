@@ -129,9 +129,14 @@ class Reception:
         return self._answer(phase, chain.run(phase, self._context, event))
 
     def _decide_in_green_thread(self, phase: Phase, event: object) -> None:
-        decision = self._service.chain.run(phase, self._context, event)
-        if not self._connection.is_closed and self._answer(phase, decision):
-            self._connection.resume()
+        connection = self._connection
+        try:
+            decision = self._service.chain.run(phase, self._context, event)
+            # a session that was told its last word meanwhile (Drain_Time is over) gets no answer and keeps no message
+            if not connection.is_closed and (self._session.is_over or self._answer(phase, decision)):
+                connection.resume()
+        except Exception:  # noqa: BLE001 - told by break_off
+            connection.break_off()  # or nobody would ever give the turn back
 
     def _answer(self, phase: Phase, decision: Decision) -> bool:
         if decision.reply is not None:
