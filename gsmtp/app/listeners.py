@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gsmtp.config.scopes import Configuration, ListenStanza
 from gsmtp.core.errors import ConfigError
 from gsmtp.runtime.pools import FALLBACK, Pools, WorkPool
@@ -48,13 +50,16 @@ class ListenerSet:
     def apply(self, configuration: Configuration, service: Service) -> str:
         """Make the sockets what a new configuration says; sessions are left alone. Returns what changed, in words.
 
-        Removed sockets are closed first, so that a change from one address to ``*`` binds in the same reload. When a
-        new one can't be bound, the removed ones are opened again, nothing is changed and ConfigError says why.
+        Removed sockets on the port of a new one are closed first, so that a change from one address to ``*`` binds in
+        the same reload. When a new one can't be bound, those are opened again, nothing is changed (no pool either) and
+        ConfigError says why. A Unix socket whose file somebody removed is opened anew.
         """
         wanted = _wanted(configuration)
-        removed = {key: one for key, one in self.listeners.items() if key not in wanted}
-        added = {key: stanza for key, stanza in wanted.items() if key not in self.listeners}
-        for listener in removed.values():
+        removed = {key: one for key, one in self.listeners.items() if key not in wanted or _lost_its_file(one)}
+        added = {key: stanza for key, stanza in wanted.items() if key not in self.listeners or key in removed}
+        ports = {stanza.endpoint.port for stanza in added.values()}
+        in_the_way = {key: one for key, one in removed.items() if one.stanza.endpoint.port in ports}
+        for listener in in_the_way.values():
             listener.close_socket()
         opened: dict[str, RawSocket] = {}
         try:
@@ -63,12 +68,17 @@ class ListenerSet:
         except ConfigError:
             for raw in opened.values():
                 close_listening(raw)
-            self._reopen(removed, service)
+            self._reopen(in_the_way, service)
             raise
-        for key in removed:
+        self._pools.configure(configuration)
+        for key, listener in removed.items():
+            listener.close_socket()
             del self.listeners[key]
         for key, listener in self.listeners.items():
-            listener.change(wanted[key], self._pool(configuration, wanted[key]))
+            try:
+                listener.change(wanted[key], self._pool(configuration, wanted[key]))
+            except OSError as error:  # the others must not be left half changed
+                self._events.event("error", "net", f"can't change all options of {key}: {error}")
         for key, raw in opened.items():
             listener = Listener(service, added[key], raw, self._pool(configuration, added[key]))
             self.listeners[key] = listener
@@ -77,7 +87,13 @@ class ListenerSet:
 
     def _reopen(self, removed: dict[str, Listener], service: Service) -> None:
         for key, old in removed.items():
-            listener = Listener(service, old.stanza, _open(old.stanza), old.work_pool)
+            try:
+                raw = _open(old.stanza)
+            except ConfigError as error:  # somebody took it in that moment
+                self._events.event("critical", "net", f"lost a socket: {error}")
+                del self.listeners[key]
+                continue
+            listener = Listener(service, old.stanza, raw, old.work_pool)
             self.listeners[key] = listener
             listener.start()
 
@@ -104,6 +120,11 @@ def _wanted(configuration: Configuration) -> dict[str, ListenStanza]:
         for stanza in configuration.listens
         if stanza.is_enabled and not stanza.unserved_reason
     }
+
+
+def _lost_its_file(listener: Listener) -> bool:
+    endpoint = listener.stanza.endpoint
+    return endpoint.family == "unix" and not os.path.exists(endpoint.host)
 
 
 def _open(stanza: ListenStanza) -> RawSocket:

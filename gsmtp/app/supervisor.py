@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import traceback
 from collections.abc import Iterator
 
 import gevent
@@ -157,7 +158,7 @@ class Supervisor:
         Asked for during the start or another reload, it is done once more when that is over: the file may have changed.
         """
         self._reload_wanted = True
-        if self._is_busy:
+        if self._is_busy or self._stop.is_set():
             return
         self._is_busy = True
         try:
@@ -167,18 +168,26 @@ class Supervisor:
                     self._reload()
                 except GsmtpError as error:
                     self._events.event("error", "config", f"Reconfigure failed, the old configuration stays: {error}")
+                except Exception as error:  # noqa: BLE001 - a bug of ours must be told like a mistake in the file
+                    self._events.event(
+                        "error",
+                        "config",
+                        f"Reconfigure failed, the old configuration stays: {error!r}",
+                        traceback=traceback.format_exc(),
+                    )
         finally:
             self._is_busy = False
 
     def _reload(self) -> None:
         loaded: Loaded = self._native.call(load, self._path, self._configuration.generation + 1)
+        if self._stop.is_set():
+            return  # a server that drains opens nothing any more
         self.report(loaded.problems)
         new = loaded.configuration
         if new is None:
             raise ConfigError(f"{self._path} has errors")
         for what in _unchangeable(self._configuration, new):
             self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
-        self._pools.configure(new)
         changes = self._listeners.apply(new, self._service)
         self._configuration = new
         self._service.hostname = _hostname(new)
