@@ -118,7 +118,10 @@ def _double_pathways(tree: Tree, problems: Problems) -> None:
 
 
 def _listen_hides_peer(tree: Tree, problems: Problems) -> None:
-    """A Listen's own value goes before that of the listener's Peers, which may surprise (scopes-and-fallback.md 2)."""
+    """A Listen's own value goes before that of the listener's Peers, which may surprise.
+
+    Source: reference/scopes-and-fallback.md section 2.
+    """
     for listener in tree.root.all("esmtp_listener"):
         by_option: dict[str, Scope] = {}
         for peer in listener.all("peer"):

@@ -330,8 +330,7 @@ CREATE_USERS: Option[bool] = declare(
         default=True,
         scopes=_MAILDIR,
         doc="Whether a Maildir that doesn't exist is made; otherwise its mail fails with ``550 5.1.1``. Momentum "
-        "names no "
-        "default; ours is what its sample shows.",
+        "names no default; ours is what its sample shows.",
         source="Momentum: maildir module",
     )
 )
@@ -343,8 +342,7 @@ DOMAIN_IN_PATH: Option[bool] = declare(
         default=True,
         scopes=_MAILDIR,
         doc="Whether a mailbox is ``Basedir/domain/user`` or ``Basedir/user``. Momentum names no default; ours is "
-        "what its "
-        "sample shows.",
+        "what its sample shows.",
         source="Momentum: maildir module",
     )
 )

@@ -69,8 +69,7 @@ RELAY_HOSTS: Option[tuple[Network, ...]] = declare(
         default=(),
         scopes=INBOUND_GLOBAL,
         doc="Clients (addresses and CIDR blocks) that may send to any domain, and need no login. A narrower scope's "
-        "list "
-        "replaces a wider one's.",
+        "list replaces a wider one's.",
         source="Momentum: relay_hosts",
         examine=_examine_relay_hosts,
     )
@@ -120,8 +119,7 @@ ENABLE_AUTHENTICATION: Option[bool] = declare(
         default=False,
         scopes=INBOUND,
         doc="If true, MAIL FROM from a client that may not relay (Relay_Hosts, Open_Relay) gets 530 5.7.0. AUTH "
-        "itself is "
-        "not offered yet.",
+        "itself is not offered yet.",
         source="RFC 4954 section 6",
     )
 )
@@ -145,8 +143,7 @@ BLACKHOLE: Option[str] = declare(
         default="false",
         scopes=OUTBOUND,
         doc="What becomes of recipients of the domain: ``inline`` refuses them with 551 5.7.1, ``internal`` takes "
-        "the mail, "
-        "logs it and drops it.",
+        "the mail, logs it and drops it.",
         source="Momentum: blackhole",
     )
 )

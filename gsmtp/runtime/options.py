@@ -32,8 +32,7 @@ TCP_RECV_BUFFER_SIZE: Option[int] = declare(
         unit="bytes",
         dynamic="socket",
         doc="SO_RCVBUF, set before listen(2) and inherited by the connections; 0 lets the kernel tune. Momentum's "
-        "default "
-        "of 4096 limits a connection of 50 ms to 80 kB/s.",
+        "default of 4096 limits a connection of 50 ms to 80 kB/s.",
         source="Momentum: tcp_recv_buffer_size",
     )
 )
@@ -210,8 +209,7 @@ SERVER_MAX_FILE_DESCRIPTORS: Option[int] = declare(
         scopes=GLOBAL,
         dynamic=False,
         doc="RLIMIT_NOFILE asked for at start. Where the hard limit is lower it is what one gets; 0 leaves the limit "
-        "as "
-        "it is.",
+        "as it is.",
         source="Momentum: server_max_file_descriptors",
     )
 )

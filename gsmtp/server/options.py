@@ -42,8 +42,7 @@ IDLE_TIME: Option[int] = declare(
         scopes=INBOUND,
         unit="seconds",
         doc="How long a client may say nothing while the server waits for it; then 421 4.4.2 and the connection is "
-        "closed. "
-        "0 means no limit but a hard one of an hour.",
+        "closed. 0 means no limit but a hard one of an hour.",
         source="RFC 5321 section 4.5.3.2.7",
     )
 )
@@ -67,8 +66,7 @@ CONCURRENCY: Option[int] = declare(
         default=0,
         scopes=SOCKET,
         doc="How many green threads of the pool this socket may use at once, for establishing connections and for "
-        "turns "
-        "that may block. It bounds work, not sessions. 0: as many as the pool has.",
+        "turns that may block. It bounds work, not sessions. 0: as many as the pool has.",
         source="Momentum: concurrency",
     )
 )
@@ -80,8 +78,7 @@ POOL_NAME: Option[str] = declare(
         default="",
         scopes=SOCKET,
         doc="The ThreadPool whose green threads serve this socket. When it names none that exists, or Concurrency is "
-        "set "
-        "without it, the IO pool is used and a critical line is logged.",
+        "set without it, the IO pool is used and a critical line is logged.",
         source="Momentum: pool_name",
     )
 )
@@ -93,8 +90,7 @@ EVENTS_PER_ITER: Option[int] = declare(
         default=0,
         scopes=SOCKET,
         doc="Connections accepted in one round of the event loop. Below 1: 1 when Concurrency is set, else gevent's "
-        "own "
-        "number.",
+        "own number.",
         source="Momentum: events_per_iter",
     )
 )

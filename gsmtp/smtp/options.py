@@ -304,8 +304,7 @@ MAX_JUNK_COMMANDS: Option[int] = declare(
         default=100,
         scopes=INBOUND_GLOBAL,
         doc="Commands that bring no transaction forward (NOOP, RSET, unknown or refused ones …) since the last "
-        "accepted "
-        "message; beyond it comes 421 4.7.0 and the connection is closed. 0 means no limit.",
+        "accepted message; beyond it comes 421 4.7.0 and the connection is closed. 0 means no limit.",
         ours=True,
     )
 )
@@ -318,8 +317,7 @@ MAX_COMMAND_LENGTH: Option[int] = declare(
         scopes=INBOUND_GLOBAL,
         unit="octets",
         doc="Longest command line taken, its CR LF included; longer ones get 500 5.5.2. The RFCs ask for 512 and "
-        "what the "
-        "extensions' parameters add.",
+        "what the extensions' parameters add.",
         source="RFC 5321 section 4.5.3.1.4",
         ours=True,
     )
@@ -372,8 +370,7 @@ RFC2822_MAX_LINE_LENGTH: Option[str | int] = declare(
         scopes=MESSAGE,
         unit="octets",
         doc="Lines longer than 998 octets: ``pedantic`` refuses the message, ``fix`` breaks them, ``ignore`` keeps "
-        "them. "
-        "A number is the limit itself; RFC2822_Max_Line_Length_Policy then says what is done.",
+        "them. A number is the limit itself; RFC2822_Max_Line_Length_Policy then says what is done.",
         source="RFC 5322 section 2.1.1",
     )
 )

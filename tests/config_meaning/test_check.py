@@ -66,20 +66,17 @@ LISTENER = 'ESMTP_Listener { Listen ":25" { } }\n'
         (
             'ESMTP_Listener { Listen "localhost:25" { } }',
             "1:18: error: 'localhost:25' is not a valid name for stanza Listen: 'localhost' is a host name, an "
-            "address is "
-            "expected; write ':25', '127.0.0.1:25', '[*]:25', '[::1]:25' or '/path/of/a/socket'",
+            "address is expected; write ':25', '127.0.0.1:25', '[*]:25', '[::1]:25' or '/path/of/a/socket'",
         ),
         (
             "ESMTP_Listener { Listen :25 { }\nPeer 10.0.0.0/33 { } }",
             "2:1: error: '10.0.0.0/33' is not a valid name for stanza Peer: '/33' is not a mask; a number from 0 to "
-            "32 is "
-            "expected",
+            "32 is expected",
         ),
         (
             'Domain "/a(b/" { }',
             "1:1: error: '/a(b/' is not a valid name for stanza Domain: the regular expression is wrong at character "
-            "2: "
-            "missing ), unterminated subpattern",
+            "2: missing ), unterminated subpattern",
         ),
         (
             "ESMTP_Listener { Listen :25 { idle_time = soon } }",
@@ -97,8 +94,7 @@ LISTENER = 'ESMTP_Listener { Listen ":25" { } }\n'
         (
             "relay_hosts = ( 127.0.0.1\n  127.0.0.0/8\n  300.0.0.1 )",
             "3:3: error: value '300.0.0.1' is not valid for option 'relay_hosts': '300.0.0.1' is no address or "
-            "network; "
-            "write '10.0.0.0/8', '10.1.2.3' or 'fd00::/8'",
+            "network; write '10.0.0.0/8', '10.1.2.3' or 'fd00::/8'",
         ),
         (
             "hostname = ( a b )",
@@ -126,8 +122,7 @@ LISTENER = 'ESMTP_Listener { Listen ":25" { } }\n'
         (
             "delivery_method = ECSTREAM",
             "1:19: error: value 'ECSTREAM' is not valid for option 'delivery_method': gsmtp does not serve this "
-            "method; "
-            "expected ESMTP, SMTP or LMTP",
+            "method; expected ESMTP, SMTP or LMTP",
         ),
         (
             'Domain a.example {\n gateway = "10.0.0.20:70000" }',
@@ -161,8 +156,7 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
         (
             "force_fsync = false",
             "1:1: warning: Force_Fsync is false: a power cut may lose messages that were answered with 250 [leave it "
-            "away; "
-            "commits are shared by the messages that wait together, so syncing costs little]",
+            "away; commits are shared by the messages that wait together, so syncing costs little]",
         ),
         (
             "ESMTP_Listener { }",
@@ -313,8 +307,7 @@ def test_an_unserved_name_is_named_once_at_its_first_place() -> None:
     """
     assert [one for one in messages(text) if "not served" in one] == [
         "3:38: warning: SMTP extension STARTTLS is not served: there is no TLS yet: STARTTLS is not offered and no "
-        "socket "
-        "speaks TLS",
+        "socket speaks TLS",
         "3:50: warning: option always_deny is not served: there is no AUTH yet: no mechanism is offered",
         "7:1: warning: option tls is not served: there is no TLS yet: mail is handed on in clear text",
     ]
