@@ -124,6 +124,26 @@ def test_check_momentum(folder: Path, capsys: Output) -> None:
     assert "Spool_Reserve is gsmtp's own" in out
 
 
+def test_flags_hold_for_each_of_many_files(folder: Path, capsys: Output) -> None:
+    (folder / "ours.conf").write_text("spool_reserve = 1\n", encoding="utf-8")
+    (folder / "same.yaml").write_text("Spool_Reserve: 1\nListn: {':25': {}}\n", encoding="utf-8")
+    status, out, _ = run(capsys, "check", "--momentum", "ours.conf", "good.conf", "same.yaml")
+    assert status == 1
+    assert [line for line in out.splitlines() if ": error: " in line or line.endswith(": ok")] == [
+        "ours.conf:1:1: error: option Spool_Reserve is gsmtp's own: Momentum doesn't know it",
+        "good.conf: ok",
+        "same.yaml:1:1: error: option Spool_Reserve is gsmtp's own: Momentum doesn't know it",
+        "same.yaml:2:9: error: unknown stanza 'Listn' in the global scope",
+    ]
+    status, out, _ = run(capsys, "check", "--syntax-only", "--json", "ours.conf", "bad.conf", "same.yaml")
+    assert status == 0
+    assert [(one["file"], one["ok"]) for one in json.loads(out)] == [
+        ("ours.conf", True),
+        ("bad.conf", True),
+        ("same.yaml", True),
+    ]
+
+
 def test_check_of_a_file_that_is_not_there(folder: Path, capsys: Output) -> None:
     status, out, _ = run(capsys, "check", "none.conf")
     assert status == 1
