@@ -142,6 +142,7 @@ LONE_LF_IN_HEADERS = reply(550, "5.6.0 Lone CR or LF in headers (see RFC2822 sec
 LONE_LF_IN_BODY = reply(550, "5.6.0 Lone CR or LF in body (see RFC2822 section 2.3)")
 HEADER_LINE_TOO_LONG = reply(550, "5.6.0 Header line too long (see RFC2822 section 3.5)")
 BODY_LINE_TOO_LONG = reply(550, "5.6.0 Body line too long (see RFC2822 section 3.5)")
+MAIL_LOOP = reply(554, "5.4.6 Too many hops: the message goes round in a loop")
 DATE_MISSING = reply(550, "5.6.0 Missing required RFC2822 Date field (see RFC2822 section 3.6)")
 HEADERS_MISSING = reply(550, "5.6.0 Required headers not found (see RFC2822 section 3.6)")
 INVALID_HEADER = reply(550, "5.6.0 Invalid header found (see RFC2822 section 3.6)")

@@ -3,7 +3,7 @@
 `MessageFilter` is given a message's octets in pieces and gives back what is to be kept, fixes applied and trace fields
 in front. A message that breaks several rules is refused with the reply that comes first in this order, whatever order
 the faults came in and however the stream was cut: size, size of the header section, lone CR or LF in the header, in
-the body, header line too long, body line too long, malformed header, missing Date.
+the body, header line too long, body line too long, malformed header, too many hops, missing Date.
 
 The header section is held until it is whole (at most 256 KiB); the rest passes through.
 
@@ -27,6 +27,7 @@ from gsmtp.core.reply import (
     INVALID_HEADER,
     LONE_LF_IN_BODY,
     LONE_LF_IN_HEADERS,
+    MAIL_LOOP,
     TOO_BIG,
     Reply,
 )
@@ -35,6 +36,10 @@ from gsmtp.smtp.body import LoneScan
 
 MOST_HEADER_BYTES: Final = 262_144
 """A larger header section is refused with 552; less could not hold what mailing lists and gateways add."""
+
+MOST_HOPS: Final = 100
+"""More Received fields than this mean a loop; RFC 5321 section 6.3 asks for a threshold of at least 100."""
+_LOOP_BYTES = MOST_HOPS * len("Received:")
 
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
@@ -56,8 +61,9 @@ class Rank(IntEnum):
     HEADER_LINE = 5
     BODY_LINE = 6
     HEADER = 7
-    DATE = 8
-    NONE = 9
+    LOOP = 8
+    DATE = 9
+    NONE = 10
 
 
 _NO_FAULT: Final = int(Rank.NONE)
@@ -267,6 +273,9 @@ class MessageFilter:
             self.refuse(Rank.HEADER, INVALID_HEADER)
             return b""
         lower = head.lower()
+        if len(lower) > _LOOP_BYTES and (b"\n" + lower).count(b"\nreceived:") > MOST_HOPS:
+            self.refuse(Rank.LOOP, MAIL_LOOP)
+            return b""
         added = b""
         if b"\r\ndate:" not in lower or b"\r\nmessage-id:" not in lower:
             added = self._added(lower)
