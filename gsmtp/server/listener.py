@@ -93,15 +93,27 @@ class Listener(StreamServer):
         self.__dict__.pop("full", None)
 
     def full(self) -> bool:
-        """Whether accepted connections have filled the accept queue: then the kernel's takes over."""
-        return self.work_pool.is_crowded(self.accept_queue) or len(self._waiting) >= self.accept_queue
+        """Whether the pool has no slot and a full queue: then the kernel's queue takes over.
 
-    def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]
-        """Accept one connection, or None when there is none or it must wait in the kernel."""
+        The base class goes on when the pool has a slot; what the socket stops for by itself is in `_may_accept`.
+        """
+        return self.work_pool.is_crowded(self.accept_queue)
+
+    def _may_accept(self) -> bool:
+        """Whether one more may come; if not, accepting has stopped until what is in the way has gone."""
         pool = self.work_pool
         if pool.max_sessions and pool.sessions.now >= pool.max_sessions:
             self.stop_accepting()
             pool.sessions.when_less.append(self._accept_again)
+            return False
+        if len(self._waiting) >= self.accept_queue:
+            self.stop_accepting()  # _work goes on when the queue is shorter
+            return False
+        return True
+
+    def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]
+        """Accept one connection, or None when there is none or it must wait in the kernel."""
+        if not self._may_accept():
             return None
         try:
             descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
@@ -174,6 +186,7 @@ class Listener(StreamServer):
             if self._waiting and (not self.concurrency or self._at_work < self.concurrency):
                 following, its_args = self._waiting.popleft()
                 self.submit(following, *its_args)
+                self._accept_again()
 
     def close_socket(self) -> None:
         """Stop accepting and close the socket; running sessions are left alone. `stop()` would kill them."""

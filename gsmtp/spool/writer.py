@@ -29,13 +29,13 @@ _KEPT_FREE_PAGES = 4096  # free pages worth keeping for the next burst (16 MiB)
 _VACUUM_PAGES = 512
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """Rows that succeed or fail together, and who wants to know.
 
     Args:
         rows: for `store.apply`, at most `store.MOST_ROWS`.
-        done: called on the hub with None or the reason.
+        done: called on the hub with None or the reason; None when nobody waits, or no longer.
         size_bytes: of bodies in the rows.
         is_outcome: outcomes are tried again until they are written; messages are refused.
         filed: the message's number when its body is in a file, else 0.
@@ -145,6 +145,7 @@ class GroupWriter:
                 self._turn(entries, stop)
             except Exception as error:  # noqa: BLE001 - a bug: say so at every MAIL rather than leave all waiting
                 self._health.broken = SpoolUnhealthy(f"the spool's writer broke: {error!r}")
+                self._refuse([one for one in entries if one.done and one not in self._owed], self._health.broken)
                 self._drop_connection()
             self._health.busy_since = 0.0
         self._keeper.close(timeout_s=2.0)
@@ -201,6 +202,8 @@ class GroupWriter:
         self._wal_pages += pages
         calls: list[tuple[Callable[..., object], tuple[object, ...]]]
         calls = [(entry.done, (None,)) for entry in entries if entry.done is not None]
+        for entry in entries:
+            entry.done = None
         for number in self._gone(connection, maybe_removed):
             self._filed.discard(number)
             calls.append((self._removed, (number,)))
@@ -237,7 +240,10 @@ class GroupWriter:
         self._answer([entry for entry in entries if not entry.is_outcome], problem)
 
     def _answer(self, entries: Sequence[Entry], problem: SpoolError | None) -> None:
-        self._mailbox.post_all((entry.done, (problem,)) for entry in entries if entry.done is not None)
+        """Tell those who wait, each once."""
+        self._mailbox.post_all([(entry.done, (problem,)) for entry in entries if entry.done is not None])
+        for entry in entries:
+            entry.done = None
 
     def _drop_connection(self) -> None:
         if self._connection is not None:

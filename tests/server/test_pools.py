@@ -133,7 +133,7 @@ def test_the_accept_queue_fills_and_then_the_kernel_waits(tmp_path: Path, gate: 
         clients = [server.client().greet() for _ in range(4)]
         for client in clients:
             client.send(b"MAIL FROM:<slow@example.net>\r\n")
-        server.wait_for(lambda: listener.full())
+        server.wait_for(lambda: len(listener._waiting) == 3)
         late = server.client()
         gevent.sleep(0.05)
         assert server.sessions == 4

@@ -6,7 +6,7 @@ import os
 import resource
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import gevent
@@ -14,6 +14,7 @@ import pytest
 from gevent.event import AsyncResult
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
+from gsmtp.spool import store
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.support.peers import need_root
 from tests.support.spool import (
@@ -210,3 +211,26 @@ def _use(base: Path) -> None:
         spool.due(WALL, 10)
     finally:
         spool.close()
+
+
+def test_an_unforeseen_error_in_the_writer_answers_everybody_and_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug below the writer: the commit that met it is refused, not left waiting, and the next ones are taken."""
+    spool = open_spool(tmp_path / "spool")
+    real = store.apply
+
+    def broken(connection: sqlite3.Connection, rows: Sequence[store.Row]) -> None:
+        monkeypatch.setattr(store, "apply", real)
+        raise RuntimeError("a bug")
+
+    before = accept(spool, b"kept", "a@example.com")
+    monkeypatch.setattr(store, "apply", broken)
+    with gevent.Timeout(WAIT_S):
+        problem = commit(spool, make_envelope(spool.generation, "b@example.com"), b"refused")
+    assert isinstance(problem, SpoolUnhealthy)
+    assert "a bug" in str(problem)
+    _until_healthy(spool)
+    after = accept(spool, b"taken", "c@example.com")
+    assert [body_of(spool, id_) for id_ in (before, after)] == [b"kept", b"taken"]
+    spool.close()
