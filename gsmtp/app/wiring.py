@@ -17,6 +17,7 @@ from gsmtp.core.errors import ConfigError
 DECLARING_MODULES = (
     "gsmtp.config.common",
     "gsmtp.smtp.options",
+    "gsmtp.smtp.format_options",
     "gsmtp.runtime.options",
     "gsmtp.spool.options",
     "gsmtp.policy.options",

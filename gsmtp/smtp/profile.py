@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from gsmtp.config.view import View
 from gsmtp.core.reply import HELO_NEEDED, Reply
 from gsmtp.smtp.extension import AtData, AtGreeting, Extension, MailParameter, RcptParameter, load_extensions
+from gsmtp.smtp.format_options import (
+    RFC2822_DATE_HEADER,
+    RFC2822_LONE_LF_IN_BODY,
+    RFC2822_LONE_LF_IN_HEADERS,
+    RFC2822_MAX_LINE_LENGTH,
+    RFC2822_MAX_LINE_LENGTH_POLICY,
+    RFC2822_MESSAGEID_HEADER,
+    RFC2822_MISSING_HEADERS,
+    RFC2822_TRACE_HEADERS,
+)
 from gsmtp.smtp.message import MessageRules
 from gsmtp.smtp.options import (
     ALLOW_IP_LITERAL,
@@ -29,14 +39,6 @@ from gsmtp.smtp.options import (
     REQUIRE_EHLO,
     RFC2821_ALLOW_WHITESPACE_IN_ENVELOPE,
     RFC2821_PEDANTIC_ADDRESS_RULES,
-    RFC2822_DATE_HEADER,
-    RFC2822_LONE_LF_IN_BODY,
-    RFC2822_LONE_LF_IN_HEADERS,
-    RFC2822_MAX_LINE_LENGTH,
-    RFC2822_MAX_LINE_LENGTH_POLICY,
-    RFC2822_MESSAGEID_HEADER,
-    RFC2822_MISSING_HEADERS,
-    RFC2822_TRACE_HEADERS,
     SMTP_EXTENSIONS,
     STATIC_BANNER,
 )

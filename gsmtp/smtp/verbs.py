@@ -7,9 +7,9 @@ in the table, and what isn't there is unrecognized.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsmtp.core.envelope import Recipient
 from gsmtp.core.reply import (
@@ -43,6 +43,9 @@ from gsmtp.smtp.transaction import Transaction
 if TYPE_CHECKING:
     from gsmtp.smtp.machine import Machine
 
+T = TypeVar("T")
+C = TypeVar("C")
+Parameters = Sequence[tuple[str, str | None]]
 Run = Callable[["Machine", str, str], "Event | None"]
 """Takes the session, the argument (what follows the first blank) and the whole line; octets that aren't UTF-8 are
 surrogates."""
@@ -107,7 +110,9 @@ def _mail(session: Machine, argument: str, line: str) -> Event | None:
         return session.refuse(NULL_SENDER_DENIED)
     transaction = Transaction(path.address, path.domain, path.original)
     if path.parameters:
-        refusal = _read_mail_parameters(session, path.parameters, transaction)
+        if _has_repeated(path.parameters):
+            return session.refuse(MAIL_SYNTAX)
+        refusal = _read_parameters(path.parameters, profile.mail_parameters, transaction, profile)
         if refusal is not None:
             return session.refuse(refusal)
     if not path.is_ascii and not transaction.smtputf8:
@@ -116,20 +121,29 @@ def _mail(session: Machine, argument: str, line: str) -> Event | None:
     return Mail(path.address, path.domain, transaction.size, line)
 
 
-def _read_mail_parameters(
-    session: Machine, parameters: list[tuple[str, str | None]] | tuple[()], transaction: Transaction
+def _read_parameters(
+    parameters: Parameters, known: Mapping[str, Callable[[str | None, T, C], Reply | None]], subject: T, context: C
 ) -> Reply | None:
-    known = session.profile.mail_parameters
-    if len({keyword for keyword, _ in parameters}) != len(parameters):
-        return MAIL_SYNTAX
+    """Let the extensions read the parameters of MAIL or RCPT into what they are of; None, or the refusal.
+
+    Args:
+        parameters: keywords in upper case with their values, each keyword once.
+        known: readers by keyword.
+        subject: the transaction or the recipient.
+        context: what the readers need to know besides.
+    """
     for keyword, value in parameters:
         read = known.get(keyword)
         if read is None:
             return UNKNOWN_PARAMETER
-        refusal = read(value, transaction, session.profile)
+        refusal = read(value, subject, context)
         if refusal is not None:
             return refusal
     return None
+
+
+def _has_repeated(parameters: Parameters) -> bool:
+    return len({keyword for keyword, _ in parameters}) != len(parameters)
 
 
 def _rcpt(session: Machine, argument: str, line: str) -> Event | None:
@@ -142,7 +156,9 @@ def _rcpt(session: Machine, argument: str, line: str) -> Event | None:
         return session.refuse(SMTPUTF8_NEEDED if profile.has_smtputf8 else RCPT_SYNTAX)
     recipient = Recipient(path.address, path.domain, path.original)
     if path.parameters:
-        refusal = _read_rcpt_parameters(session, path.parameters, recipient)
+        if _has_repeated(path.parameters):
+            return session.refuse(RCPT_SYNTAX)
+        refusal = _read_parameters(path.parameters, profile.rcpt_parameters, recipient, transaction)
         if refusal is not None:
             return session.refuse(refusal)
     if profile.most_recipients_a_session and session.rcpt_commands >= profile.most_recipients_a_session:
@@ -152,22 +168,6 @@ def _rcpt(session: Machine, argument: str, line: str) -> Event | None:
         return session.answer(MESSAGE_RECIPIENT_LIMIT)
     session.rcpt_commands += 1
     return Rcpt(recipient, line)
-
-
-def _read_rcpt_parameters(
-    session: Machine, parameters: list[tuple[str, str | None]] | tuple[()], recipient: Recipient
-) -> Reply | None:
-    known = session.profile.rcpt_parameters
-    if len({keyword for keyword, _ in parameters}) != len(parameters):
-        return RCPT_SYNTAX
-    for keyword, value in parameters:
-        read = known.get(keyword)
-        if read is None:
-            return UNKNOWN_PARAMETER
-        refusal = read(value, recipient, session.transaction)
-        if refusal is not None:
-            return refusal
-    return None
 
 
 def _data(session: Machine, argument: str, line: str) -> Event | None:

@@ -116,25 +116,16 @@ class SqliteSpool:
             try:
                 report, filed = recover.repair(connection, files, (clock or SystemClock()).wall())
                 return cls(
-                    base,
-                    generation,
-                    report,
-                    lock=lock,
-                    ballast=ballast,
-                    files=files,
-                    filed=filed,
-                    large_threshold=large_threshold,
-                    reserve_bytes=reserve_bytes,
-                    writers=writers,
-                )
+                    base, generation, report, lock=lock, ballast=ballast, files=files, filed=filed,
+                    large_threshold=large_threshold, reserve_bytes=reserve_bytes, writers=writers,
+                )  # fmt: skip
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, SpoolError) as error:
             os.close(lock)
+            if isinstance(error, SpoolError):
+                raise
             raise SpoolUnhealthy(f"can't use the spool at {base}: {error}") from error
-        except SpoolError:
-            os.close(lock)
-            raise
 
     @property
     def counters(self) -> Counters:

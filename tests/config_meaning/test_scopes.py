@@ -15,12 +15,14 @@ from gsmtp.delivery.options import BASEDIR, DELIVERY_METHOD, GATEWAY, LMTP_PORT
 from gsmtp.policy.options import OPEN_RELAY, RELAY_DOMAINS, RELAY_HOSTS
 from gsmtp.runtime.options import CONCURRENCY
 from gsmtp.server.options import IDLE_TIME
+from gsmtp.smtp.format_options import (
+    RFC2822_LONE_LF_IN_BODY,
+)
 from gsmtp.smtp.options import (
     BANNER_HOSTNAME,
     CONTEXT,
     MAX_MESSAGE_SIZE,
     REQUIRE_EHLO,
-    RFC2822_LONE_LF_IN_BODY,
 )
 from tests.config_meaning.loading import compiled, listen, messages
 
