@@ -49,8 +49,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_counted_in", "_has_turn", "_is_reading", "_lingered", "_listener", "_out", "_plan", "_reader", "_service",
-        "_socket", "_touched_mono", "_writer", "facts", "is_closed", "reception", "session",
+        "_counted_in", "_has_turn", "_is_ended", "_is_reading", "_lingered", "_listener", "_out", "_plan", "_reader",
+        "_service", "_socket", "_touched_mono", "_writer", "facts", "is_closed", "reception", "session",
     )  # fmt: skip
 
     @classmethod
@@ -90,6 +90,7 @@ class Connection:
         self._writer: Any = None
         self._reader: Any = None
         self._is_reading = False
+        self._is_ended = False  # the client sends no more
         self._has_turn = True  # False while a commit, a drain or a green thread owns the session
         self.is_closed = False
         self._lingered = -1
@@ -138,11 +139,12 @@ class Connection:
         except OSError:
             data = b""
             self._out = b""
-        self._touched_mono = time.monotonic()
         if self._lingered >= 0:
             self._linger(data)
             return
+        self._touched_mono = time.monotonic()
         if not data:
+            self._is_ended = True
             self._read_no_more()  # a level-triggered watcher would report the end for ever
         session.receive_data(data)
         if self._has_turn:
@@ -298,15 +300,17 @@ class Connection:
     def _end(self) -> None:
         """All is said. Closing with unread input would make the kernel reset the connection and lose the reply."""
         self.reception.drop_body()
-        if not self._is_reading:
+        if self._is_ended:
             self._close()
             return
-        self._lingered = 0
         try:
             self._socket.shutdown(_socket.SHUT_WR)
         except OSError:
             self._close()
             return
+        self._lingered = 0
+        self._touched_mono = time.monotonic()  # from here on nothing moves it: lingering ends, whatever comes
+        self._read_on()
         wheel = self._service.wheel
         wheel.discard(self)
         wheel.add(self)

@@ -174,3 +174,36 @@ def test_a_message_that_the_format_rules_refuse_is_in_the_log(tmp_path: Path) ->
         assert "phase=body" in rejected
         assert 'sender="MAIL FROM:<a@example.net>"' in rejected
         assert server.queued() == []
+
+
+def test_a_client_that_drips_after_the_last_word_does_not_keep_its_slot(tmp_path: Path) -> None:
+    conf = 'ESMTP_Listener { max_receptions_per_connection = 1  Listen "127.0.0.1:0" { } }'
+    with running(tmp_path, conf) as server:
+        client = server.client().greet()
+        assert client.transaction().startswith(b"250 ")
+        assert client.code(b"MAIL FROM:<a@example.net>") == 421
+
+        def is_gone() -> bool:
+            try:
+                client.send(b"x")
+            except OSError:
+                return True
+            gevent.sleep(0.2)
+            return server.sessions == 0
+
+        server.wait_for(is_gone, "a byte now and then held the session after its end")
+        client.close()
+
+
+def test_the_last_reply_to_a_client_that_read_late_is_not_lost(tmp_path: Path) -> None:
+    conf = 'ESMTP_Listener { max_junk_commands = 0  Listen "127.0.0.1:0" { tcp_send_buffer_size = 4096 } }'
+    with running(tmp_path, conf) as server:
+        client = server.client()
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(b"HELP\r\n" * 2000 + b"QUIT\r\n" + b"NOOP\r\n" * 3000)
+        server.wait_for(lambda: any(one._out for one in server.supervisor._service.connections))
+        replies = [client.reply()]
+        while replies[-1] and not replies[-1].startswith(b"221 "):
+            replies.append(client.reply())
+        assert replies[-1].startswith(b"221 "), f"the connection was reset after {len(replies)} replies"
+        client.close()
