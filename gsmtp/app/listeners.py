@@ -33,9 +33,7 @@ class ListenerSet:
             for key, stanza in _wanted(configuration).items():
                 self._bound[key] = (stanza, _open(stanza))
         except ConfigError:
-            for _, raw in self._bound.values():
-                close_listening(raw)
-            self._bound.clear()
+            self.close()
             raise
 
     def start(self, service: Service) -> None:
@@ -109,7 +107,10 @@ class ListenerSet:
         return [_shown(listener) for listener in self.listeners.values()]
 
     def close(self) -> None:
-        """Close all sockets; sessions go on."""
+        """Close all sockets, bound ones that don't accept yet too; sessions go on."""
+        for _, raw in self._bound.values():
+            close_listening(raw)
+        self._bound.clear()
         for listener in self.listeners.values():
             listener.close_socket()
 

@@ -7,11 +7,12 @@ A reload builds the new configuration in a native thread; nothing changes unless
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 import gevent
 import gevent.event
@@ -40,17 +41,15 @@ from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.options import FORCE_FSYNC, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
 from gsmtp.spool.sqlite import SqliteSpool
 
-log = logging.getLogger("gsmtp.start")
-
-_NEED_RESTART: tuple[Option[object], ...] = (
+_NEED_RESTART: tuple[Option[Any], ...] = (
     SPOOLBASE,
     SPOOL_MODE,
     SPOOL_RESERVE,
     FORCE_FSYNC,
     LARGE_MESSAGE_THRESHOLD,
     PIDFILE,
-)  # type: ignore[assignment]
-_SECURITY: tuple[Option[object], ...] = (USER, GROUP, SUPPLEMENTAL_GROUPS, CAPABILITIES, CHROOT)  # type: ignore[assignment]
+)
+_SECURITY: tuple[Option[Any], ...] = (USER, GROUP, SUPPLEMENTAL_GROUPS, CAPABILITIES, CHROOT)
 _DRAIN_TICK_S = 0.01
 
 
@@ -243,7 +242,7 @@ class Supervisor:
             connection.abandon()
         self._spool.close()
         self._remove_pidfile()
-        self._events.event("info", "stop", "stopped", transactions_cut=cut or None, messages=service.totals.messages)
+        self._events.event("info", "stop", "stopped", transactions_cut=cut or None, **asdict(service.totals))
 
     # --- pidfile
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gsmtp.core.errors import ConfigError
+from gsmtp.core.errors import ConfigError, SpoolUnhealthy
 from tests.support.inprocess import Client, running
 
 
@@ -152,3 +152,12 @@ def test_a_reload_changes_the_options_of_a_socket_that_stays_and_closes_a_disabl
             Client(old_address)
         assert client.transaction().startswith(b"250 ")
         client.close()
+
+
+def test_a_start_that_fails_after_the_bind_leaves_no_socket_file(tmp_path: Path) -> None:
+    path = tmp_path / "inject.sock"
+    with running(tmp_path, 'ESMTP_Listener { Listen "127.0.0.1:0" { } }'):
+        conf = f'ESMTP_Listener {{ Listen "{path}" {{ }} }}'
+        with pytest.raises(SpoolUnhealthy, match="is in use by process"), running(tmp_path, conf):
+            pass
+    assert not path.exists()
