@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gsmtp.core.reply import Reply
-
 
 class GsmtpError(Exception):
     """Everything that gsmtp raises on purpose."""
@@ -21,15 +16,7 @@ class ProtocolError(GsmtpError):
 
 
 class LocalProtocolError(ProtocolError):
-    """We misused the machine: a bug on our side."""
-
-
-class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol beyond an error reply; `reply` is the last one it gets."""
-
-    def __init__(self, message: str, reply: Reply) -> None:
-        super().__init__(message)
-        self.reply = reply
+    """We misused the machine: a bug on our side. A peer's misuse is never an exception: it gets its reply."""
 
 
 class SpoolError(GsmtpError):
