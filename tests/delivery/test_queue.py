@@ -144,6 +144,7 @@ def test_mail_that_was_there_at_the_start_is_delivered(tmp_path: Path) -> None:
     home.delivery.start()
     wait(lambda: home.delivery.stats().delivered == 1, "delivery")
     home.delivery.stop()
+    assert len(list(tmp_path.glob("**/ann/new/*"))) == 1
 
 
 def test_recipients_with_one_next_hop_share_a_transaction() -> None:
@@ -328,6 +329,7 @@ def test_the_limit_for_the_whole_server_is_kept() -> None:
             wait(lambda: home.delivery.stats().active == 4, "four at work")
             wait(lambda: home.delivery.stats().waiting == 5, "five that wait")
             wait(lambda: sink.connections == 4, "four connections")
+            assert home.delivery.stats().active == 4, "the fifth began although four are at work"
 
 
 def test_suspended_mail_stays_until_a_reload_lets_it_go() -> None:

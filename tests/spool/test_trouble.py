@@ -131,6 +131,7 @@ def test_an_aborted_large_body_gives_its_room_back(tmp_path: Path) -> None:
     with gevent.Timeout(WAIT_S):
         while os.listdir(tmp_path / "bodies" / "new"):
             gevent.sleep(0.02)
+    assert not [one for one in (tmp_path / "bodies").rglob("*") if one.is_file()]
     spool.close()
 
 
