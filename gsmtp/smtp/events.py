@@ -10,11 +10,16 @@ changes them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gsmtp.core.envelope import Recipient
 from gsmtp.core.reply import Reply
+from gsmtp.sasl.need import Need, Status
+
+if TYPE_CHECKING:
+    from gsmtp.smtp.driver import Driver
 
 
 class NeedData:
@@ -124,6 +129,74 @@ class BodyAbort:
 
 
 @dataclass(slots=True)
+class StartTls:
+    """STARTTLS (RFC 3207). *Answered*: None sends the 220; then the session takes nothing in until `tls_started`.
+
+    Args:
+        bytes_behind: how much followed the command in clear; `Session.drop_pending` forgets it.
+    """
+
+    bytes_behind: int
+
+
+@dataclass(slots=True)
+class Credentials:
+    """A SASL exchange needs a credential store. *Answered* by `Session.answer_credentials(answer)`.
+
+    Args:
+        mechanism: in upper case.
+        need: what the store is asked.
+    """
+
+    mechanism: str
+    need: Need
+
+
+@dataclass(slots=True)
+class AuthEnd:
+    """An AUTH exchange came to a verdict. *Answered*: None sends the standard reply for `status`.
+
+    A negative reply given for PASS leaves the client unauthenticated; a positive one for another status makes it
+    authenticated, as the documented validate_auth hook may.
+
+    Args:
+        mechanism: in upper case.
+        user: the identity, as claimed.
+        status: the outcome.
+        reason: for the log only.
+    """
+
+    mechanism: str
+    user: str
+    status: Status
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Ask:
+    """A command of an extension that needs what only the driver has. *Answered* by the driver calling `serve`.
+
+    Args:
+        serve: does it and gives the reply to send; None when the session has answered by itself.
+    """
+
+    serve: Callable[[Driver], Reply | None]
+
+
+@dataclass(slots=True)
+class Refused:
+    """The machine refused a command by itself: syntax, order, limits. Not answered; for the log.
+
+    Args:
+        reply: what was sent.
+        state: Momentum's reception state name.
+    """
+
+    reply: Reply
+    state: str
+
+
+@dataclass(slots=True)
 class Quit:
     """The session is over: flush what is to be sent, then close. Not answered; the last event.
 
@@ -134,4 +207,19 @@ class Quit:
     reason: str
 
 
-Event = Connect | Greeting | Mail | Rcpt | BodyStart | Body | BodyEnd | BodyAbort | Quit
+Event = (
+    Connect
+    | Greeting
+    | Mail
+    | Rcpt
+    | BodyStart
+    | Body
+    | BodyEnd
+    | BodyAbort
+    | StartTls
+    | Credentials
+    | AuthEnd
+    | Ask
+    | Refused
+    | Quit
+)

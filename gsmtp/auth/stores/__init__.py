@@ -1,0 +1,1 @@
+"""One file a URI scheme, registered with ``@store("file")``; a leading underscore keeps a file from loading."""

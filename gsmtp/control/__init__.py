@@ -1,0 +1,1 @@
+"""The operator's console: control listeners, who may do what, and the commands."""

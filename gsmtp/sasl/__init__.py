@@ -1,0 +1,1 @@
+"""SASL mechanisms as machines without I/O: responses in, challenges and needs out (RFC 4422)."""

@@ -1,0 +1,1 @@
+"""One file a mechanism, registered with ``@mechanism("NAME")``; a leading underscore keeps a file from loading."""
