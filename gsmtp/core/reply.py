@@ -91,6 +91,8 @@ START_DATA = reply(354, 'continue.  finished with "\\r\\n.\\r\\n"')
 HELP = reply(214, "2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP; see RFC 5321")
 CANNOT_VERIFY = reply(252, "2.5.2 Cannot VRFY user, but will accept message and attempt delivery")
 
+TLS_READY = reply(220, "2.0.0 Ready to start TLS")
+
 # Service (421 closes: RFC 5321 section 3.8).
 SHUTTING_DOWN = reply(421, "4.4.5 Service unavailable", close=True)
 TOO_MANY_SESSIONS = reply(421, "4.4.5 Service unavailable, concurrency limit reached", close=True)
@@ -106,9 +108,17 @@ TRANSACTION_FAILED = reply(451, "4.3.0 transaction failed")
 SPOOL_FULL = reply(452, "4.3.1 Insufficient system storage, try again later")
 MESSAGE_RECIPIENT_LIMIT = reply(452, "4.5.3 Service unavailable, recipients per message limit reached")
 
+# Authentication (RFC 4954 section 6; reference/esmtp-listener.md section 11.3), by `auth_status`.
+AUTH_REPLIES = {
+    "pass": reply(235, "2.7.0 Authentication successful"),
+    "fail": reply(535, "5.7.8 Authentication credentials invalid"),
+    "error": reply(454, "4.7.0 Temporary authentication failure"),
+}
+
 # Syntax and order.
 UNRECOGNIZED = reply(500, "5.5.2 unrecognized command")
 LINE_TOO_LONG = reply(500, "5.5.2 line too long")
+AUTH_LINE_TOO_LONG = reply(500, "5.5.6 Authentication Exchange line is too long")
 BARE_LINE_FEED = reply(500, "5.5.2 command lines must end in CR LF", close=True)
 MAIL_ALREADY = reply(501, "5.5.1 MAIL FROM already established")
 MAIL_SYNTAX = reply(501, "5.5.2 MAIL FROM syntax error")

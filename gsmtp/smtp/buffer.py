@@ -36,16 +36,16 @@ class InputBuffer:
     """Input that waits to be read as lines or as body.
 
     Args:
-        longest_line: the limit of a command line in octets, CR LF included.
+        longest_line: the limit of a line in octets, CR LF included; `longest` may be set anew between two lines.
     """
 
-    __slots__ = ("_longest", "_skipped", "data", "is_ended", "pos")
+    __slots__ = ("_skipped", "data", "is_ended", "longest", "pos")
 
     def __init__(self, longest_line: int) -> None:
         self.data = b""
         self.pos = 0
         self.is_ended = False
-        self._longest = longest_line
+        self.longest = longest_line
         self._skipped = 0
 
     def feed(self, data: bytes) -> None:
@@ -86,10 +86,10 @@ class InputBuffer:
         pos = self.pos
         end = data.find(b"\n", pos)
         if end < 0:
-            if len(data) - pos > self._longest or self._skipped:
+            if len(data) - pos > self.longest or self._skipped:
                 self._skip()
             return None
-        if self._skipped or end - pos >= self._longest:
+        if self._skipped or end - pos >= self.longest:
             raise self._end_long_line(end)
         self.pos = end + 1
         if end == pos or data[end - 1] != 13:

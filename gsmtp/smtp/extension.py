@@ -16,6 +16,8 @@ from gsmtp.core.registry import Registry
 from gsmtp.smtp.options import UNSERVED_EXTENSIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gsmtp.config.view import View
     from gsmtp.core.envelope import Recipient
     from gsmtp.core.reply import Reply
@@ -35,6 +37,25 @@ AtData = Callable[["Transaction"], "Reply | None"]
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """For whom extensions are offered: what the EHLO reply depends on.
+
+    Args:
+        view: the options.
+        is_tls: whether TLS is on.
+        channel_bindings: types of channel bindings that TLS gives, e.g. ``("tls-exporter",)`` (RFC 5929, RFC 9266).
+        added: keywords that policy offers to this session although `SMTP_Extensions` doesn't list them.
+        removed: keywords that policy has withdrawn from this session.
+    """
+
+    view: View
+    is_tls: bool = False
+    channel_bindings: tuple[str, ...] = ()
+    added: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Extension:
     """One service extension.
 
@@ -42,7 +63,9 @@ class Extension:
         keyword: the EHLO keyword, upper case (RFC 5321 section 2.2.2).
         is_always_offered: whether it needs no mention in `SMTP_Extensions`.
         requires: keywords without which it isn't offered.
+        is_offered: whether it may be offered now; None for always.
         ehlo: what follows the keyword in the EHLO reply, "" for nothing; the keyword stands alone without it.
+        lines: whole lines of the EHLO reply, instead of `ehlo`.
         mail: parameters of MAIL by keyword in upper case. They are known when the extension is offered.
         rcpt: parameters of RCPT by keyword in upper case.
         verbs: commands that it brings.
@@ -55,7 +78,9 @@ class Extension:
     keyword: str
     is_always_offered: bool = False
     requires: tuple[str, ...] = ()
-    ehlo: Callable[[View], str] | None = None
+    is_offered: Callable[[Offer], bool] | None = None
+    ehlo: Callable[[Offer], str] | None = None
+    lines: Callable[[Offer], Sequence[str]] | None = None
     mail: Mapping[str, MailParameter] = field(default_factory=dict)
     rcpt: Mapping[str, RcptParameter] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()

@@ -6,11 +6,13 @@ verbs and extensions".
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
 from gsmtp.core.reply import (
+    AUTH_LINE_TOO_LONG,
     BARE_LINE_FEED,
     LINE_TOO_LONG,
     MISSING_TERMINATOR,
@@ -30,9 +32,14 @@ from gsmtp.smtp.events import (
     BodyStart,
     Connect,
     Event,
+    Greeting,
+    Mail,
     NeedData,
     Quit,
+    Rcpt,
+    Refused,
 )
+from gsmtp.smtp.extension import Offer
 from gsmtp.smtp.facts import Facts
 from gsmtp.smtp.message import MessageFilter
 from gsmtp.smtp.profile import profile_for
@@ -54,16 +61,18 @@ class Machine:
     """State and inner workings of one session; see `session.Session` for the attributes."""
 
     __slots__ = (
-        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing", "_open",
-        "_out", "_reader", "_received_from", "_row", "_state", "_step", "candidate", "esmtp", "facts", "helo",
-        "is_authenticated", "is_early_talker", "is_enhanced", "is_over", "messages", "profile", "rcpt_commands",
-        "recipients", "tls_cipher", "transaction", "view",
+        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing", "_offer",
+        "_open", "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker", "auth_mechanism",
+        "auth_user", "candidate", "channel_bindings", "esmtp", "exchange", "facts", "helo", "is_authenticated",
+        "is_early_talker", "is_enhanced", "is_over", "messages", "outdated", "profile", "rcpt_commands", "recipients",
+        "tls_cipher", "transaction", "view",
     )  # fmt: skip
 
     def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
         self.view = view
         self.facts = facts
-        self.profile = profile_for(view, facts.hostname)
+        self._offer = Offer(view)
+        self.profile = profile_for(self._offer, facts.hostname)
         self._clock = clock
         self._input = InputBuffer(self.profile.longest_command)
         self._out: list[bytes] = []
@@ -78,6 +87,7 @@ class Machine:
         self._filter: MessageFilter | None = None
         self._received_from = ""
         self._junk = 0
+        self._taker: Callable[[bytes], Event | None] | None = None
         self._nothing = self.transaction = self.candidate = Transaction()
         self.helo = ""
         self.esmtp = False
@@ -85,7 +95,12 @@ class Machine:
         self.is_enhanced = False
         self.is_early_talker = False
         self.is_authenticated = False
+        self.auth_user = ""
+        self.auth_mechanism = ""
+        self.exchange: Any = None
         self.tls_cipher = ""
+        self.channel_bindings: Mapping[str, bytes] = {}
+        self.outdated: Reply | None = None
         self.messages = 0
         self.recipients = 0
         self.rcpt_commands = 0
@@ -103,9 +118,40 @@ class Machine:
         """Answer a command that brings no transaction forward; one too many ends the session instead."""
         self._junk += 1
         limit = self.profile.most_junk
-        return self.answer(TOO_MUCH_JUNK if limit and self._junk > limit else reply)
+        if limit and self._junk > limit:
+            return self.limit(TOO_MUCH_JUNK)
+        return self.answer(reply)
 
-    refuse = answer_junk
+    def refuse(self, reply: Reply) -> Event | None:
+        """Refuse a command that is at fault, and tell the driver; it counts as junk."""
+        self._tell(reply)
+        return self.answer_junk(reply)
+
+    def limit(self, reply: Reply) -> Event | None:
+        """Refuse a command because of a limit, and tell the driver; it is no junk."""
+        self._tell(reply)
+        return self.answer(reply)
+
+    def take_lines(self, taker: Callable[[bytes], Event | None] | None, longest: int = 0) -> None:
+        """Give the next lines to an extension instead of the command table, until this is called with None.
+
+        Args:
+            taker: gets each line without its CR LF; it answers, or returns the event that the driver is to answer.
+            longest: limit of such a line in octets, CR LF included.
+        """
+        self._taker = taker
+        self._input.longest = longest if taker is not None else self.profile.longest_command
+
+    @property
+    def state_name(self) -> str:
+        """Momentum's name of the reception state (reference/console-and-logs.md section 4)."""
+        if self._reader is not None:
+            return "reading body"
+        if self._open is not None:
+            return _STATE_NAMES.get(type(self._open), "esmtp setup phase")
+        if self._state is State.START:
+            return "awaiting ehlo/helo"
+        return "awaiting rcptto" if self._state is not self._base else "awaiting mailfrom"
 
     def end_transaction(self) -> None:
         """Forget the transaction, and a message that came in part."""
@@ -145,6 +191,31 @@ class Machine:
         self._reader = chunks
         return None
 
+    def _tell(self, reply: Reply) -> None:
+        self._events.append(Refused(reply, self.state_name))
+
+    def _begin_anew(self) -> None:
+        """Forget all that the client said: greeting, transaction, login."""
+        self._base = State.START
+        self.end_transaction()
+        self.helo = ""
+        self.esmtp = self.is_enhanced = False
+        self.is_authenticated = False
+        self.auth_user = self.auth_mechanism = ""
+        self.exchange = None
+        self.take_lines(None)
+        self._received_from = ""
+
+    def _use(self, offer: Offer) -> None:
+        """Take another view or another offer; the state stays."""
+        self._offer = offer
+        self.view = offer.view
+        self.profile = profile_for(offer, self.facts.hostname)
+        self._move(self._state)
+        self._received_from = ""
+        if self._taker is None:
+            self._input.longest = self.profile.longest_command
+
     # --- commands
 
     def _move(self, state: State) -> None:
@@ -175,12 +246,21 @@ class Machine:
         return event
 
     def _bad_line(self, fault: LineFault) -> None:
+        too_long = LINE_TOO_LONG if self._taker is None else AUTH_LINE_TOO_LONG
         if isinstance(fault, BareLineFeed):
-            self.answer(BARE_LINE_FEED)
+            self.limit(BARE_LINE_FEED)
         elif fault.is_fatal:
-            self.answer(LINE_TOO_LONG.closing())
+            self.limit(too_long.closing())
         else:
-            self.refuse(LINE_TOO_LONG)
+            self.take_lines(None)
+            self.refuse(too_long)
+
+    def _take(self, line: bytes) -> Event | None:
+        """A line that an extension asked for."""
+        taker = self._taker
+        assert taker is not None
+        self._open = event = taker(line)
+        return event
 
     def _starved(self) -> Event | NeedData | None:
         """All input is used: wait for more, or notice that there will be none."""
@@ -266,7 +346,7 @@ class Machine:
         if fault is not None:
             self._filter = None
             self.end_transaction()
-            self.refuse(fault)
+            self.answer_junk(fault)
             return BodyAbort(fault)
         self._open = _BODY_END
         if not kept:
@@ -279,7 +359,7 @@ class Machine:
         if message.fault is not None:
             self._filter = None
             self._move(State.CHUNKS_FAILED)
-            self.refuse(message.fault)
+            self.answer_junk(message.fault)
             return BodyAbort(message.fault)
         self.answer(Reply(250, "2.0.0", (f"{reader.size_bytes} octets received",)))
         return Body(kept) if kept else None
@@ -302,8 +382,18 @@ class Machine:
         else:
             self._abort_message()
             self._move(State.CHUNKS_FAILED)
-        return self.refuse(refusal)
+        return self.answer_junk(refusal)
 
     def _end_runaway(self) -> Event | None:
         self._abort_message(TOO_BIG)
         return self.answer(TOO_BIG.closing())
+
+
+_STATE_NAMES: Final[Mapping[type, str]] = {
+    Connect: "just connected",
+    Greeting: "awaiting ehlo/helo",
+    Mail: "awaiting mailfrom",
+    Rcpt: "awaiting rcptto",
+    BodyStart: "data phase",
+    BodyEnd: "async body response",
+}

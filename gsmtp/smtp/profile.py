@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from gsmtp.config.view import View
 from gsmtp.core.reply import HELO_NEEDED, Reply
-from gsmtp.smtp.extension import AtData, AtGreeting, Extension, MailParameter, RcptParameter, load_extensions
+from gsmtp.smtp.extension import (
+    AtData,
+    AtGreeting,
+    Extension,
+    MailParameter,
+    Offer,
+    RcptParameter,
+    load_extensions,
+)
 from gsmtp.smtp.format_options import (
     RFC2822_DATE_HEADER,
     RFC2822_LONE_LF_IN_BODY,
@@ -113,31 +121,33 @@ class Profile:
 
 
 _MOST_PROFILES = 1024
-_profiles: dict[tuple[View, str], Profile] = {}
+_profiles: dict[tuple[Offer, str], Profile] = {}
 
 
-def profile_for(view: View, hostname: str) -> Profile:
-    """The profile of a view, made when it is first asked for.
+def profile_for(offer: Offer, hostname: str) -> Profile:
+    """The profile for an offer, made when it is first asked for.
 
     Those of an older configuration are forgotten when a newer one shows up: a kept view would keep its whole tree.
 
     Args:
-        view: as the configuration made it.
+        offer: the view, and what else the EHLO reply depends on.
         hostname: what the system calls itself, where no option says it.
     """
-    key = (view, hostname)
+    key = (offer, hostname)
     profile = _profiles.get(key)
     if profile is None:
-        profile = _make(view, hostname)
-        if _profiles and (next(iter(_profiles))[0].generation != view.generation or len(_profiles) >= _MOST_PROFILES):
+        profile = _make(offer, hostname)
+        is_older = bool(_profiles) and next(iter(_profiles))[0].view.generation != offer.view.generation
+        if is_older or len(_profiles) >= _MOST_PROFILES:
             _profiles.clear()
         _profiles[key] = profile
     return profile
 
 
-def _make(view: View, hostname: str) -> Profile:
+def _make(offer: Offer, hostname: str) -> Profile:
+    view = offer.view
     hostname = view[HOSTNAME] or hostname
-    extensions = _offered(view)
+    extensions = _offered(offer)
     offered = frozenset(extension.keyword for extension in extensions)
     verbs = (*VERBS, *(verb for extension in extensions for verb in extension.verbs))
     names = {verb.name for verb in verbs}
@@ -145,7 +155,7 @@ def _make(view: View, hostname: str) -> Profile:
         hostname=view[BANNER_HOSTNAME] or hostname,
         static_banner=view[STATIC_BANNER],
         offered=offered,
-        ehlo_lines=_ehlo_lines(view, extensions),
+        ehlo_lines=_ehlo_lines(offer, extensions),
         steps=_steps(verbs, view[REQUIRE_EHLO]),
         diverting=frozenset(
             verb.name
@@ -169,12 +179,18 @@ def _make(view: View, hostname: str) -> Profile:
     )
 
 
-def _offered(view: View) -> list[Extension]:
+def _offered(offer: Offer) -> list[Extension]:
     """Extensions in the order of the EHLO reply: those that always are, then as `SMTP_Extensions` lists them."""
     known = load_extensions()
-    words = [word.split(" ", 1)[0].upper() for word in view[SMTP_EXTENSIONS]]
+    words = [word.split(" ", 1)[0].upper() for word in offer.view[SMTP_EXTENSIONS]]
     always = sorted(extension.keyword for extension in known if extension.is_always_offered)
-    listed = [extension for word in dict.fromkeys([*always, *words]) if (extension := known.get(word)) is not None]
+    listed = [
+        extension
+        for word in dict.fromkeys([*always, *words, *sorted(offer.added)])
+        if (extension := known.get(word)) is not None
+        and extension.keyword not in offer.removed
+        and (extension.is_offered is None or extension.is_offered(offer))
+    ]
     while True:
         # Leaving one out may take away what another one requires.
         keywords = {extension.keyword for extension in listed}
@@ -184,10 +200,13 @@ def _offered(view: View) -> list[Extension]:
         listed = kept
 
 
-def _ehlo_lines(view: View, extensions: list[Extension]) -> bytes:
-    lines = []
+def _ehlo_lines(offer: Offer, extensions: list[Extension]) -> bytes:
+    lines: list[str] = []
     for extension in extensions:
-        text = extension.ehlo(view) if extension.ehlo else ""
+        if extension.lines is not None:
+            lines.extend(extension.lines(offer))
+            continue
+        text = extension.ehlo(offer) if extension.ehlo else ""
         lines.append(f"{extension.keyword} {text}" if text else extension.keyword)
     last = lines.pop()
     return "".join([*(f"250-{line}\r\n" for line in lines), f"250 {last}\r\n"]).encode()

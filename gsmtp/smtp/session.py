@@ -10,35 +10,38 @@ the driver fed without asking for events.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import LocalProtocolError
-from gsmtp.core.reply import MAIL_OK, RCPT_OK, START_DATA, TOO_MUCH_JUNK, Reply
-from gsmtp.smtp import trace
+from gsmtp.core.reply import START_DATA, Reply
+from gsmtp.sasl.need import Answer
+from gsmtp.smtp.answers import ANSWERS, Answers
 from gsmtp.smtp.body import DataReader
 from gsmtp.smtp.buffer import LineFault
 from gsmtp.smtp.events import (
     NEED_DATA,
-    BodyEnd,
+    Ask,
     BodyStart,
     Connect,
+    Credentials,
     Event,
-    Greeting,
-    Mail,
     NeedData,
-    Rcpt,
+    StartTls,
 )
 from gsmtp.smtp.facts import Facts
-from gsmtp.smtp.machine import Machine
 from gsmtp.smtp.message import MessageFilter, Rank
-from gsmtp.smtp.state import State
+
+if TYPE_CHECKING:
+    from gsmtp.smtp.driver import Driver
 
 __all__ = ["Facts", "Session"]
 
 
-class Session(Machine):
+class Session(Answers):
     """One session from connect to the last word.
 
     Args:
@@ -56,7 +59,12 @@ class Session(Machine):
         is_early_talker: whether bytes were there before the banner, or behind a command that a client must wait behind
             (RFC 2920 section 3.1). A fact for policy, which depends on timing; the machine does nothing about it.
         tls_cipher: the suite, "" without TLS; for Received.
-        is_authenticated: for Received.
+        is_authenticated: for Received and policy.
+        auth_user: who logged in, "" before.
+        auth_mechanism: by which mechanism, "" before.
+        channel_bindings: of TLS by type (RFC 5929, RFC 9266); empty without TLS.
+        exchange: the AUTH exchange that goes on, for the extension.
+        outdated: what MAIL and RSET are answered with because the configuration has changed, else None.
         is_enhanced: whether success replies carry enhanced codes; extensions set it.
         candidate: the transaction that a positive answer to the open Mail event makes `transaction`.
         rcpt_commands: RCPT commands that were put to policy on this connection.
@@ -109,8 +117,11 @@ class Session(Machine):
                     line = source.line()
                 except LineFault as fault:
                     self._bad_line(fault)
-                    continue
-                found = self._starved() if line is None else self._command(line)
+                    break
+                if line is None:
+                    found = self._starved()
+                else:
+                    found = self._command(line) if self._taker is None else self._take(line)
             if found is not None:
                 return found
             if events:
@@ -130,7 +141,10 @@ class Session(Machine):
             if self.is_over:
                 return
             raise LocalProtocolError("there is no event to answer")
-        _ANSWERS[type(event)](self, event, reply)
+        answer = ANSWERS.get(type(event))
+        if answer is None:
+            raise LocalProtocolError(f"{type(event).__name__} is not answered with a reply")
+        answer(self, event, reply)
 
     def accept_body(self, message_id: str) -> None:
         """Answer BodyStart: DATA gets its 354, BDAT nothing.
@@ -199,7 +213,85 @@ class Session(Machine):
             transaction.envid,
         )
 
+    # --- what a driver does for extensions
+
+    def serve(self, driver: Driver) -> None:
+        """Answer the open Ask.
+
+        Raises:
+            LocalProtocolError: the open event isn't an Ask.
+        """
+        event = self._open
+        if not isinstance(event, Ask):
+            if self.is_over:
+                return
+            raise LocalProtocolError("there is no Ask to answer")
+        self._open = None
+        reply = event.serve(driver)
+        if reply is None:
+            return
+        if reply.is_positive:
+            self.answer(reply)
+        else:
+            self.refuse(reply)
+
+    def answer_credentials(self, answer: Answer) -> None:
+        """Answer the open Credentials event with what the store said; what follows comes as the next event.
+
+        Raises:
+            LocalProtocolError: the open event isn't a Credentials.
+        """
+        if not isinstance(self._open, Credentials):
+            if self.is_over:
+                return
+            raise LocalProtocolError("there is no Credentials to answer")
+        self._open = event = self.exchange.answered(answer)
+        if event is not None:
+            self._events.append(event)
+
+    def drop_pending(self) -> None:
+        """Forget input that was received and not used: what came in clear behind STARTTLS (RFC 3207 section 4.2)."""
+        self._input.clear()
+
+    def tls_started(self, cipher: str, *, channel_bindings: Mapping[str, bytes]) -> None:
+        """TLS is on: forget all that was said in clear, and offer what is offered under TLS.
+
+        Closes the open StartTls event; may come before the first event, for TLS from the first byte.
+
+        Args:
+            cipher: name of the suite, for Received.
+            channel_bindings: by type.
+        """
+        if isinstance(self._open, StartTls):
+            self._open = None
+        self.tls_cipher = cipher
+        self.channel_bindings = channel_bindings
+        self._begin_anew()
+        self._use(replace(self._offer, is_tls=True, channel_bindings=tuple(channel_bindings)))
+
+    def begin_again(self) -> None:
+        """Begin as after the connect, with a new Connect event and banner (XCLIENT)."""
+        self._begin_anew()
+        self._open = Connect()
+        self._events.append(self._open)
+
+    def move(self, view: View, facts: Facts) -> None:
+        """Take another view and other facts from now on; what was said stays."""
+        self.facts = facts
+        self._use(replace(self._offer, view=view))
+
+    def change_offer(self, *, add: Collection[str] = (), remove: Collection[str] = ()) -> None:
+        """Offer other extensions to this session from the next EHLO on; keywords in upper case."""
+        added = (self._offer.added | frozenset(add)) - frozenset(remove)
+        removed = (self._offer.removed | frozenset(remove)) - frozenset(add)
+        self._use(replace(self._offer, added=added, removed=removed))
+
     # --- what a driver may want to know
+
+    @property
+    def in_exchange(self) -> bool:
+        """Whether an AUTH exchange goes on: what comes is secret."""
+        return self._taker is not None
 
     @property
     def in_body(self) -> bool:
@@ -220,127 +312,3 @@ class Session(Machine):
     def pending_bytes(self) -> int:
         """Input that was received and not used."""
         return self._input.pending
-
-    @property
-    def state_name(self) -> str:
-        """Momentum's name of the reception state (reference/console-and-logs.md section 4)."""
-        if self._reader is not None:
-            return "reading body"
-        if self._open is not None:
-            return _STATE_NAMES[type(self._open)]
-        if self._state is State.START:
-            return "awaiting ehlo/helo"
-        return "awaiting rcptto" if self.in_transaction else "awaiting mailfrom"
-
-    # --- answers
-
-    def _answer_connect(self, event: Connect, reply: Reply | None) -> None:
-        self._open = None
-        if self._input.pending:
-            self.is_early_talker = True
-        if reply is not None:
-            self.answer(reply if reply.is_positive else reply.closing())
-            return
-        banner = self.profile.static_banner
-        if not banner:
-            banner = f"220 {self.profile.hostname} ESMTP gsmtp {trace.date_time(int(self._clock.wall()))}"
-        self._out.append(f"{banner}\r\n".encode("utf-8", "surrogateescape"))
-
-    def _answer_greeting(self, event: Greeting, reply: Reply | None) -> None:
-        self._open = None
-        self._junk += 1
-        if self.profile.most_junk and self._junk > self.profile.most_junk:
-            reply = TOO_MUCH_JUNK
-        if reply is not None and not reply.is_positive:
-            self.answer(reply)
-            return
-        # RFC 5321 section 4.1.4: a greeting begins anew, as RSET does.
-        self._base = self._step.target
-        self.end_transaction()
-        self.helo = event.domain
-        self.esmtp = event.verb == "EHLO"
-        self.is_enhanced = False
-        self._received_from = ""
-        if reply is not None:
-            self.answer(reply)
-        else:
-            self._out.append(self._greeting_reply())
-        if self.esmtp:
-            for switch in self.profile.at_greeting:
-                switch(self)
-
-    def _greeting_reply(self) -> bytes:
-        """RFC 2034 section 4 leaves enhanced codes out of it."""
-        host = self.profile.hostname
-        whom = self.facts.client_ip or "localhost"
-        if self.esmtp:
-            return f"250-{host} says EHLO to {whom}\r\n".encode() + self.profile.ehlo_lines
-        return f"250 {host} says HELO to {whom}\r\n".encode()
-
-    def _answer_mail(self, event: Mail, reply: Reply | None) -> None:
-        self._open = None
-        if reply is None:
-            reply = MAIL_OK
-        if reply.code < 400:
-            self.transaction = self.candidate
-            self.candidate = self._nothing
-            self._move(self._step.target)
-        else:
-            self._junk += 1
-        self.answer(reply)
-
-    def _answer_rcpt(self, event: Rcpt, reply: Reply | None) -> None:
-        self._open = None
-        if reply is None:
-            reply = RCPT_OK
-        if reply.code < 400:
-            self.transaction.recipients.append(event.recipient)
-            self.recipients += 1
-            if self._state is not self._step.target:
-                self._move(self._step.target)
-        self.answer(reply)
-
-    def _answer_body_start(self, event: BodyStart, reply: Reply | None) -> None:
-        if reply is None or reply.is_positive:
-            raise LocalProtocolError("BodyStart is accepted with accept_body")
-        self._open = None
-        if event.chunking and not reply.close:
-            self._chunk_refusal = reply
-            self._reader = self._chunks
-            return
-        self.end_transaction()
-        self.answer(reply)
-
-    def _answer_body_end(self, event: BodyEnd, reply: Reply | None) -> None:
-        self._open = None
-        self._filter = None
-        if reply is None:
-            code = "2.0.0 " if self.is_enhanced else ""
-            self._out.append(f"250 {code}OK {self.transaction.message_id}\r\n".encode())
-        if reply is None or reply.is_positive:
-            self.messages += 1
-            self._junk = 0
-        self.transaction = self._nothing
-        self._chunks = None
-        self._move(self._base)
-        if reply is not None:
-            self.answer(reply)
-
-
-_ANSWERS: Final[dict[type, Callable[[Session, Any, Reply | None], None]]] = {
-    Connect: Session._answer_connect,
-    Greeting: Session._answer_greeting,
-    Mail: Session._answer_mail,
-    Rcpt: Session._answer_rcpt,
-    BodyStart: Session._answer_body_start,
-    BodyEnd: Session._answer_body_end,
-}
-
-_STATE_NAMES: Final[dict[type, str]] = {
-    Connect: "just connected",
-    Greeting: "awaiting ehlo/helo",
-    Mail: "awaiting mailfrom",
-    Rcpt: "awaiting rcptto",
-    BodyStart: "data phase",
-    BodyEnd: "async body response",
-}

@@ -100,9 +100,11 @@ def _helo(session: Machine, argument: str, line: str) -> Event | None:
 
 
 def _mail(session: Machine, argument: str, line: str) -> Event | None:
+    if session.outdated is not None:
+        return session.limit(session.outdated)
     profile = session.profile
     if profile.most_receptions and session.messages >= profile.most_receptions:
-        return session.answer(BATCH_LIMIT)
+        return session.limit(BATCH_LIMIT)
     path = parse_mail(argument, profile.addresses)
     if path is None:
         return session.refuse(MAIL_SYNTAX)
@@ -162,10 +164,10 @@ def _rcpt(session: Machine, argument: str, line: str) -> Event | None:
         if refusal is not None:
             return session.refuse(refusal)
     if profile.most_recipients_a_session and session.rcpt_commands >= profile.most_recipients_a_session:
-        return session.answer(CONNECTION_RECIPIENT_LIMIT)
+        return session.limit(CONNECTION_RECIPIENT_LIMIT)
     if profile.most_recipients and len(transaction.recipients) >= profile.most_recipients:
         # No junk: RFC 5321 section 4.5.3.1.10 tells the client to send what was accepted and come again.
-        return session.answer(MESSAGE_RECIPIENT_LIMIT)
+        return session.limit(MESSAGE_RECIPIENT_LIMIT)
     session.rcpt_commands += 1
     return Rcpt(recipient, line)
 
@@ -184,6 +186,8 @@ def _rset(session: Machine, argument: str, line: str) -> Event | None:
     if argument.strip():
         return session.refuse(RSET_ARGUMENTS)
     session.end_transaction()
+    if session.outdated is not None:
+        return session.limit(session.outdated)
     return session.answer_junk(RESET_OK)
 
 

@@ -12,7 +12,7 @@ from gsmtp.config.view import View
 from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.reply import Reply, reply
-from gsmtp.smtp.events import NEED_DATA, Body, BodyAbort, BodyEnd, BodyStart, Greeting, Mail, Quit, Rcpt
+from gsmtp.smtp.events import NEED_DATA, Body, BodyAbort, BodyEnd, BodyStart, Greeting, Mail, Quit, Rcpt, Refused
 from gsmtp.smtp.session import Facts, Session
 
 CONNECTION_ID = "00/2A-00001-00000001"
@@ -57,6 +57,7 @@ class Played:
         kept: complete messages that were accepted.
         envelopes: of these.
         aborts: replies of the BodyAbort events.
+        refusals: replies of the Refused events: what the machine refused by itself.
         end: the reason of Quit, "" when there was none.
         most_pending: the most bytes that the session held unused between two feedings.
     """
@@ -66,6 +67,7 @@ class Played:
     kept: list[bytes] = field(default_factory=list)
     envelopes: list[Envelope] = field(default_factory=list)
     aborts: list[Reply | None] = field(default_factory=list)
+    refusals: list[Reply] = field(default_factory=list)
     end: str = ""
     most_pending: int = 0
 
@@ -108,6 +110,9 @@ class Driver:
                 assert event.data
                 assert self._body is not None
                 self._body += event.data
+                continue
+            if isinstance(event, Refused):
+                played.refusals.append(event.reply)
                 continue
             played.seen.append(self._shown(event))
             if isinstance(event, Quit):

@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 from gsmtp.core.errors import ConfigError
-from gsmtp.smtp.extension import EXTENSIONS, KNOWN_UNSERVED, Extension, load_extensions, register
+from gsmtp.smtp.extension import EXTENSIONS, KNOWN_UNSERVED, Extension, Offer, load_extensions, register
 from gsmtp.smtp.options import ALWAYS_EXTENSIONS, SERVED_EXTENSIONS
 from gsmtp.smtp.profile import profile_for
 from gsmtp.smtp.state import REAL_STATES
@@ -24,7 +24,7 @@ def test_the_files_are_what_the_checker_knows() -> None:
 
 
 def test_nothing_listed_offers_what_always_is() -> None:
-    assert profile_for(view_of(), "mx").offered == set(ALWAYS_EXTENSIONS)
+    assert profile_for(Offer(view_of()), "mx").offered == set(ALWAYS_EXTENSIONS)
 
 
 def test_each_keyword_is_offered_when_listed() -> None:
@@ -32,7 +32,7 @@ def test_each_keyword_is_offered_when_listed() -> None:
         needs = EXTENSIONS.get(name)
         assert needs is not None
         listed = " ".join((*needs.requires, name))
-        assert name in profile_for(view_of(f"SMTP_Extensions = ( {listed} )"), "mx").offered
+        assert name in profile_for(Offer(view_of(f"SMTP_Extensions = ( {listed} )")), "mx").offered
 
 
 def test_a_claimed_keyword_stops_the_load() -> None:

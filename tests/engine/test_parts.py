@@ -7,11 +7,12 @@ import itertools
 import pytest
 
 from gsmtp.smtp import abnf, trace
+from gsmtp.smtp.extension import Offer
 from gsmtp.smtp.parser import AddressRules, parse_rcpt
 from gsmtp.smtp.profile import profile_for
 from tests.engine.driving import view_of
 
-STRICT = profile_for(view_of(), "mx").addresses
+STRICT = profile_for(Offer(view_of()), "mx").addresses
 
 
 @pytest.mark.parametrize(

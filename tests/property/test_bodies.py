@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsmtp.smtp.parser import parse_mail, parse_rcpt
+from gsmtp.smtp.extension import Offer
 from gsmtp.smtp.profile import profile_for
 from tests.engine.driving import play, view_of
 
@@ -77,9 +78,11 @@ _TAIL = st.sampled_from(("", " ", " SIZE=1", " SIZE=1 BODY=7BIT", "  SIZE=1", " 
 @given(_LOCAL, _DOMAIN, _TAIL, st.booleans(), st.booleans())
 def test_the_short_way_reads_as_the_long_one(local: str, domain: str, tail: str, pedantic: bool, blanks: bool) -> None:
     rules = profile_for(
-        view_of(
-            f"RFC2821_Pedantic_Address_Rules = {str(pedantic).lower()}",
-            f"RFC2821_Allow_Whitespace_In_Envelope = {str(blanks).lower()}",
+        Offer(
+            view_of(
+                f"RFC2821_Pedantic_Address_Rules = {str(pedantic).lower()}",
+                f"RFC2821_Allow_Whitespace_In_Envelope = {str(blanks).lower()}",
+            )
         ),
         "mx",
     ).addresses

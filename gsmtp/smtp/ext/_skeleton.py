@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gsmtp.config.view import View
 from gsmtp.core.reply import OK, Reply
 from gsmtp.smtp.events import Event
-from gsmtp.smtp.extension import Extension, register
+from gsmtp.smtp.extension import Extension, Offer, register
 from gsmtp.smtp.state import stays
 from gsmtp.smtp.verbs import Verb
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from gsmtp.smtp.transaction import Transaction
 
 
-def _ehlo(view: View) -> str:
+def _ehlo(offer: Offer) -> str:
     """What stands behind the keyword in the EHLO reply, from the options; "" for nothing."""
     return ""
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gsmtp.config.view import View
 from gsmtp.core.reply import MAIL_SYNTAX, TOO_BIG, Reply
-from gsmtp.smtp.extension import Extension, register
+from gsmtp.smtp.extension import Extension, Offer, register
 from gsmtp.smtp.options import MAX_MESSAGE_SIZE
 
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 _MOST_DIGITS = 20  # RFC 1870 section 4
 
 
-def _limit(view: View) -> str:
-    return str(view[MAX_MESSAGE_SIZE] or "")
+def _limit(offer: Offer) -> str:
+    return str(offer.view[MAX_MESSAGE_SIZE] or "")
 
 
 def _declared(value: str | None, transaction: Transaction, profile: Profile) -> Reply | None:
