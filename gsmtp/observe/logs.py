@@ -44,7 +44,7 @@ class EventLog:
 
     def __init__(self, sink: Sink, *, as_json: bool = False) -> None:
         self._sink = sink
-        self._as_json = as_json
+        self.as_json = as_json
         self._second = -1
         self._stamp = ""
 
@@ -58,7 +58,7 @@ class EventLog:
             fields: what belongs to it, in order; None values are left out.
         """
         stamp = self._time()
-        if self._as_json:
+        if self.as_json:
             record = {"time": stamp, "level": level, "area": area, "event": what}
             record.update((key, value) for key, value in fields.items() if value is not None)  # type: ignore[misc]
             line = json.dumps(record, ensure_ascii=False, default=str)
@@ -68,6 +68,10 @@ class EventLog:
                 words = [f"{key}={_quote(value)}" for key, value in fields.items() if value is not None]
             line = " ".join((f"{stamp} {level:<8} {area:<8} {_one_line(what)}", *words))
         self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def plain(self, text: str) -> None:
+        """Write a text line that the caller formatted: level, area and words of printable ASCII, with its line end."""
+        self._sink.write(f"{self._time()} {text}".encode())
 
     def _time(self) -> str:
         now = time.time()
