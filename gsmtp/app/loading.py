@@ -29,7 +29,15 @@ class Loaded:
 def load(path: str, generation: int) -> Loaded:
     """Read, check and compile a configuration. Reads files, touches nothing else; safe in a native thread."""
     problems = Problems()
-    tree = read(path, problems)
+    return _compiled(read(path, problems), generation, problems)
+
+
+def compile_checked(tree: Tree, generation: int) -> Loaded:
+    """Check and compile a tree that was edited. Safe in a native thread."""
+    return _compiled(tree, generation, Problems())
+
+
+def _compiled(tree: Tree, generation: int, problems: Problems) -> Loaded:
     check(tree, problems)
     configuration = None if problems.has_errors else compile_tree(tree, generation)
     return Loaded(configuration, problems, tree)

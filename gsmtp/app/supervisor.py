@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -18,24 +19,28 @@ import gevent
 import gevent.event
 
 from gsmtp.app.listeners import ListenerSet
-from gsmtp.app.loading import Loaded, load
+from gsmtp.app.loading import Loaded, compile_checked, load
 from gsmtp.app.options import DRAIN_TIME
+from gsmtp.app.resources import Resources, Surroundings, give_up, prepare
 from gsmtp.config.diagnostics import Problems, Severity
 from gsmtp.config.option import Option
+from gsmtp.config.render import render
 from gsmtp.config.scopes import Configuration
+from gsmtp.config.tree import Tree
 from gsmtp.core.clock import SystemClock
 from gsmtp.core.errors import ConfigError, GsmtpError
 from gsmtp.core.ids import IdMaker
 from gsmtp.core.reply import SHUTTING_DOWN
 from gsmtp.delivery.queue import Delivery
 from gsmtp.observe.deliveries import DeliveryEvents
+from gsmtp.observe.journal import Journal
 from gsmtp.observe.logs import EventLog
-from gsmtp.policy.chain import HOOKS, Chain
 from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.identity import become, owner_of, raise_file_limit
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, PIDFILE, SUPPLEMENTAL_GROUPS, USER
 from gsmtp.runtime.pools import Pools
+from gsmtp.server.listener import Listener
 from gsmtp.server.service import Service
 from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.options import FORCE_FSYNC, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
@@ -68,6 +73,8 @@ class Supervisor:
         self._configuration = configuration
         self._events = events
         self._native = NativePool("IO", 4, mailbox)
+        self._around = Surroundings(events, self._native, mailbox)
+        self._resources: Resources
         self._pools = Pools()
         self._pools.configure(configuration)
         self._listeners = ListenerSet(self._pools, events)
@@ -79,12 +86,56 @@ class Supervisor:
         self._spool: SqliteSpool
         self._delivery: Delivery
         self._wheel = DeadlineWheel()
+        self.started_wall = time.time()
+
+    # --- what the console sees (gsmtp.control.operations)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one in force."""
+        return self._configuration
+
+    @property
+    def service(self) -> Service:
+        """What all sessions share."""
+        return self._service
+
+    @property
+    def listeners(self) -> Mapping[str, Listener]:
+        """ESMTP listeners by endpoint."""
+        return self._listeners.listeners
+
+    @property
+    def pools(self) -> Pools:
+        """Green pools."""
+        return self._pools
+
+    @property
+    def native_pools(self) -> Mapping[str, NativePool]:
+        """Native pools by name."""
+        return {self._native.name: self._native}
+
+    @property
+    def delivery(self) -> Delivery:
+        """The handing on."""
+        return self._delivery
+
+    @property
+    def path(self) -> str:
+        """The configuration file."""
+        return self._path
+
+    def reopen_logs(self) -> None:
+        """Close and reopen all log files."""
+
+    # --- start
 
     def start(self) -> None:
         """Come up, or raise GsmtpError with nothing left open."""
         view = self._configuration.view
         security = next(iter(self._configuration.stanzas("security")), None)
         raise_file_limit(view)
+        self._resources = prepare(self._configuration, None, self._around)
         self._listeners.bind(self._configuration)
         try:
             self._write_pidfile(view[PIDFILE])
@@ -106,9 +157,10 @@ class Supervisor:
         self._service = Service(
             configuration=self._configuration,
             spool=self._spool,
-            chain=Chain(HOOKS),
+            chain=self._resources.chain,
             wheel=self._wheel,
             events=self._events,
+            journal=Journal(self._events),
             ids=IdMaker(self._spool.generation, os.getpid()),
             hostname=_hostname(self._configuration),
             clock=clock,
@@ -179,23 +231,76 @@ class Supervisor:
 
     def _reload(self) -> None:
         loaded: Loaded = self._native.call(load, self._path, self._configuration.generation + 1)
+        self.report(loaded.problems)
+        if loaded.configuration is None:
+            raise ConfigError(f"{self._path} has errors")
+        self._take_effect(loaded.configuration, "reloaded")
+
+    def reload_now(self, path: str | None = None) -> None:
+        """Load the file, or another one, and let it take effect; the caller waits.
+
+        Raises:
+            ConfigError: why not, with all problems laid out; nothing has changed.
+        """
+        with self._alone():
+            path = path or self._path
+            self._activate(self._native.call(load, path, self._configuration.generation + 1), "reloaded")
+            self._path = path
+
+    def activate(self, tree: Tree) -> None:
+        """Let an edited tree take effect; the caller waits.
+
+        Raises:
+            ConfigError: why not, with all problems laid out; nothing has changed.
+        """
+        with self._alone():
+            loaded = self._native.call(compile_checked, tree, self._configuration.generation + 1)
+            self._activate(loaded, "changed by the console")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep reloads from each other's way; one that is asked for meanwhile follows."""
+        while self._is_busy and not self._stop.is_set():
+            gevent.sleep(_DRAIN_TICK_S)
+        if self._stop.is_set():
+            raise ConfigError("the server stops")
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._is_busy = False
+            if self._reload_wanted:
+                gevent.spawn(self.reload)
+
+    def _activate(self, loaded: Loaded, word: str) -> None:
+        if loaded.configuration is None:
+            raise ConfigError(render(loaded.problems, loaded.tree))
+        self.report(loaded.problems)
+        self._take_effect(loaded.configuration, word)
+
+    def _take_effect(self, new: Configuration, word: str) -> None:
+        """Replace the configuration in force. Raises ConfigError with nothing changed."""
         if self._stop.is_set():
             return  # a server that drains opens nothing any more
-        self.report(loaded.problems)
-        new = loaded.configuration
-        if new is None:
-            raise ConfigError(f"{self._path} has errors")
+        resources = prepare(new, self._resources, self._around)
+        try:
+            changes = self._listeners.apply(new, self._service)
+        except BaseException:
+            give_up(resources)
+            raise
         for what in _unchangeable(self._configuration, new):
             self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
-        changes = self._listeners.apply(new, self._service)
+        old, self._resources = self._resources, resources
         self._configuration = new
         self._service.hostname = _hostname(new)
+        self._service.chain = resources.chain
         self._service.reconfigure(new)
         self._delivery.reconfigure(new)
+        give_up(old)
         self._events.event(
             "info",
             "config",
-            "reloaded",
+            word,
             generation=new.generation,
             sockets=changes,
             listening=",".join(self._listeners.addresses()),

@@ -24,6 +24,7 @@ class Context:
         session: the machine, for the open transaction.
         conn: connection variables.
         mess: message variables.
+        pathway_override: a pathway that a hook has set, None for the configured one.
     """
 
     configuration: Configuration
@@ -32,6 +33,7 @@ class Context:
     session: Session
     conn: dict[str, str] = field(default_factory=dict)
     mess: dict[str, str] = field(default_factory=dict)
+    pathway_override: str | None = None
 
     @property
     def can_relay(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -14,9 +14,16 @@ class Phase(Enum):
 
     CONNECT = "connect"
     EHLO = "ehlo"
+    AUTH = "auth"
     MAIL = "mailfrom"
     RCPT = "rcptto"
+    RCPT_LIST = "rcptto_list"
     DATA = "data"
+    DATA_SPOOL = "data_spool"
+    EACH_RCPT = "each_rcpt"
+    SET_BINDING = "set_binding"
+    FINAL = "final"
+    CLOSE = "dealloc"
 
     # members are single objects; Enum's own hash is a Python function, and phases are looked up for every command
     __hash__ = object.__hash__
@@ -30,11 +37,19 @@ class Decision:
         reply: the refusal to send, or None when the phase ends well.
         reason: for the log only; the peer sees `reply`.
         check: the hook that decided, "core" for the machine.
+        delay_s: how long the answer is held back, whatever it is; nobody else waits.
+        is_discard: whether the peer is told success, and the message or recipient is forgotten; `reply` is for the log.
     """
 
     reply: Reply | None
     reason: str = ""
     check: str = "core"
+    delay_s: float = 0.0
+    is_discard: bool = False
+
+    def without_delay(self) -> Decision:
+        """The same, to be answered now."""
+        return replace(self, delay_s=0.0)
 
 
 ACCEPT: Final = Decision(None)

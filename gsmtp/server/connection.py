@@ -1,11 +1,11 @@
 """One client: its socket, its session machine and the turns in which they meet.
 
-A connection waits on the loop as an io watcher, without a green thread. When bytes come, its turn (recv, machine,
-replies, one send) runs right in the watcher's callback; a phase whose policy may block gets its turn in a green thread
-of the listener's pool; a commit wakes the connection by callback (`server.reception` says which).
+A connection waits on the loop (`server.channel`). When bytes come, its turn (recv, machine, replies, one send) runs
+right in the watcher's callback; a phase whose policy may block gets its turn in a green thread of the listener's pool;
+a commit wakes the connection by callback (`server.reception` says which).
 
-Nothing a client does costs another anything: what it may have buffered here is bounded (one recv, one turn's replies,
-the body writer's buffer), a turn ends after 200 events, and a client that reads nothing is read from no more.
+Nothing a client does costs another anything: what it may have buffered here is bounded, a turn ends after 200 events,
+and a client that reads nothing is read from no more.
 """
 
 from __future__ import annotations
@@ -16,141 +16,190 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gsmtp.core.records import Peering, SessionBegin, SessionEnd, TlsFailure
 from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Reply
 from gsmtp.policy.context import Context
 from gsmtp.runtime.sockets import RawSocket
+from gsmtp.runtime.tls import TlsFault
+from gsmtp.server.channel import BODY_RECV, COMMAND_RECV, LINGER_S, Channel
+from gsmtp.server.peering import address_text, name_of, peering_of
 from gsmtp.server.reception import HANDLERS, Reception
 from gsmtp.server.service import Plan, Service
 from gsmtp.smtp.events import NEED_DATA
 from gsmtp.smtp.session import Facts, Session
 
 if TYPE_CHECKING:
+    from gsmtp.config.scopes import Configuration
+    from gsmtp.config.view import View
+    from gsmtp.runtime.tls import TlsContext
     from gsmtp.server.listener import Listener
 
 log = logging.getLogger("gsmtp.smtp")
 
-COMMAND_RECV = 16_384
-BODY_RECV = 131_072
-"""Never 256 KiB: there glibc maps and unmaps memory on every call (docs/decisions.md)."""
 MOST_PENDING_INPUT = 65_536
 EVENTS_A_TURN = 200
-LINGER_S = 2.0
-MOST_LINGER_BYTES = 1_048_576
+TLS_HANDSHAKE_S = 30.0
 
 
-class Connection:
+class Connection(Channel):
     """A client's connection from accept to close.
 
     Attributes:
         facts: addresses and the connection's id.
         session: the machine.
         reception: answers the machine's events.
-        is_closed: whether the socket is gone.
+        listener: whose socket accepted it.
+        began_mono: when, in seconds of `time.monotonic`.
+        reason: why it ended or is about to, "" before.
     """
 
     __slots__ = (
-        "_counted_in", "_has_turn", "_is_ended", "_is_reading", "_lingered", "_listener", "_out", "_plan", "_reader",
-        "_service", "_socket", "_touched_mono", "_writer", "facts", "is_closed", "reception", "session",
+        "_counted_in", "_has_turn", "_peering", "_plan", "_service", "_tls_due_mono", "began_mono", "listener",
+        "reason", "reception", "session",
     )  # fmt: skip
 
     @classmethod
     def establish(cls, listener: Listener, raw: RawSocket, address: Any) -> None:
         """Admit the client, or tell it in one line why not."""
         service = listener.service
-        client_ip, client_port = _name_of(address)
-        configuration = service.configuration
-        view = configuration.view_for(listener.stanza, client_ip)
+        client_ip, client_port = name_of(address)
+        view = service.configuration.view_for(listener.stanza, client_ip)
         plan = service.plan(view, raw.family)
         service.totals.sessions += 1
-        if not service.counts.admit(plan.limits):
-            service.totals.refused_sessions += 1
-            service.events.event(
-                "info", "smtp", "refused", client=f"{client_ip}:{client_port}", reply=str(TOO_MANY_SESSIONS)
-            )
-            _say_and_close(raw, TOO_MANY_SESSIONS)
-            return
-        local_ip, local_port = _name_of(raw.getsockname())
+        local_ip, local_port = name_of(raw.getsockname())
         facts = Facts(
             client_ip, client_port, local_ip, local_port, listener.stanza.name, service.ids.next(), service.hostname
         )
+        if not service.counts.admit(plan.limits):
+            service.refuse_session(peering_of(facts, view, is_unix=not isinstance(address, tuple)), TOO_MANY_SESSIONS)
+            _say_and_close(raw, b"" if plan.tls_from_start else TOO_MANY_SESSIONS.wire(True))
+            return
         connection = cls(listener, raw, plan, facts)
         connection._begin()
 
     def __init__(self, listener: Listener, raw: RawSocket, plan: Plan, facts: Facts) -> None:
+        super().__init__(raw, listener.loop)
         service = listener.service
-        self._listener = listener
+        self.listener = listener
         self._service: Service = service
-        self._socket = raw
         self._plan = plan
-        self.facts = facts
         self.session = Session(plan.view, facts, service.clock)
         context = Context(service.configuration, plan.view, facts, self.session)
         self.reception = Reception(self, service, self.session, context)
-        self._out = b""
-        self._writer: Any = None
-        self._reader: Any = None
-        self._is_reading = False
-        self._is_ended = False  # the client sends no more
+        self._peering: Peering | None = None
         self._has_turn = True  # False while a commit, a drain or a green thread owns the session
-        self.is_closed = False
-        self._lingered = -1
-        self._touched_mono = time.monotonic()
+        self._tls_due_mono = 0.0
+        self.reason = ""
+        self.began_mono = self._touched_mono
 
     def _begin(self) -> None:
         service = self._service
         service.connections.add(self)
-        self._counted_in = self._listener.session_began()
+        self._counted_in = self.listener.session_began()
         try:
             for level, number, value in self._plan.tcp_options:
                 self._socket.setsockopt(level, number, value)
         except OSError:  # the client is gone already
             self._close()
             return
-        self._reader = self._listener.loop.io(self._socket.fileno(), 1)
+        self._reader = self._loop.io(self._socket.fileno(), 1)
         self._read_on()
         service.wheel.add(self)
-        self._turn()
+        if service.tells_begins:
+            service.journal.record(SessionBegin(self.peering))
+        if self._plan.tls_from_start is not None:
+            self._has_turn = False
+            self.start_tls(self._plan.tls_from_start)
+        else:
+            self._turn()
+
+    @property
+    def facts(self) -> Facts:
+        """Addresses and ids, as they are now: XCLIENT and PROXY change them."""
+        return self.session.facts
+
+    @property
+    def peering(self) -> Peering:
+        """Both ends, for records."""
+        peering = self._peering
+        if peering is None:
+            is_unix = self._socket.family == _socket.AF_UNIX and not self.facts.client_port
+            peering = self._peering = peering_of(self.facts, self.session.view, is_unix=is_unix)
+        return peering
 
     @property
     def client(self) -> str:
         """The client's address and port, for the log."""
         facts = self.facts
-        host = f"[{facts.client_ip}]" if ":" in facts.client_ip else facts.client_ip
-        return f"{host}:{facts.client_port}"
+        return address_text(facts.client_ip, facts.client_port)
+
+    def moved(self) -> None:
+        """The facts or the view of the session have changed."""
+        self._peering = None
 
     # --- reading
 
-    def _read_on(self) -> None:
-        if not self._is_reading and not self.is_closed:
-            self._is_reading = True
-            self._reader.start(self._readable)
+    def _recv_size(self) -> int:
+        return BODY_RECV if self.session.in_body else COMMAND_RECV
 
-    def _read_no_more(self) -> None:
-        if self._is_reading:
-            self._is_reading = False
-            self._reader.stop()
-
-    def _readable(self) -> None:
+    def _received(self, data: bytes) -> None:
         session = self.session
-        try:
-            data = self._socket.recv(BODY_RECV if session.in_body else COMMAND_RECV)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data = b""
-            self._out = b""
-        if self._lingered >= 0:
-            self._linger(data)
-            return
-        self._touched_mono = time.monotonic()
-        if not data:
-            self._is_ended = True
-            self._read_no_more()  # a level-triggered watcher would report the end for ever
         session.receive_data(data)
         if self._has_turn:
             self._turn()
         elif session.pending_bytes > MOST_PENDING_INPUT:
             self._read_no_more()
+
+    # --- TLS
+
+    def start_tls(self, context: TlsContext) -> None:
+        """Begin the handshake; the turn must have been taken with `pause`. What was queued goes out in clear first."""
+        self._flush()
+        if self.is_closed:
+            return
+        self._tls = context.begin()
+        self._taker = self._take_tls
+        self._tls_due_mono = time.monotonic() + TLS_HANDSHAKE_S
+        self._service.wheel.discard(self)
+        self._service.wheel.add(self)
+        self._read_on()
+
+    def _take_tls(self, data: bytes) -> None:
+        tls = self._tls
+        assert tls is not None
+        was_ready = tls.is_ready
+        try:
+            clear = tls.receive(data)
+        except TlsFault as fault:
+            self._send_raw(tls.data_to_send())  # the alert
+            self._tls_failed(str(fault))
+            return
+        if not tls.is_ready:
+            if not self._send_raw(tls.data_to_send()):
+                return
+            if self._is_ended:
+                self._tls_failed("the client went away in the handshake")
+            return
+        if not was_ready:
+            self._tls_due_mono = 0.0
+            if not self._send_raw(tls.data_to_send()):
+                return
+            self.reception.tls_started(tls.facts())
+            self.session.receive_data(clear)
+            self.resume()
+        elif clear:
+            self._received(clear)
+        if tls.is_ended or self._is_ended:
+            self._is_ended = True
+            self._read_no_more()
+            if not self.is_closed:
+                self._received(b"")
+
+    def _tls_failed(self, why: str) -> None:
+        if not self.is_closed:
+            self._service.journal.record(TlsFailure(self.peering, why))
+            self.reason = "TLS failed"
+            self._close()
 
     # --- the turn
 
@@ -170,7 +219,7 @@ class Connection:
             else:
                 # let the others have the loop; what is queued goes out, the rest follows
                 self._has_turn = False
-                self._listener.loop.run_callback(self.resume)
+                self._loop.run_callback(self.resume)
         except Exception:  # noqa: BLE001 - told by break_off
             # a bug of ours: without this the level-triggered watcher would call us again for ever
             self.break_off()
@@ -187,7 +236,8 @@ class Connection:
         self._has_turn = True
         if self.is_closed or self._out:
             return  # with output pending _writable goes on when the client has read
-        self._read_on_unless_ended()
+        if not self.session.is_over and self.session.pending_bytes <= MOST_PENDING_INPUT and not self._is_ended:
+            self._read_on()
         self._turn()
 
     def break_off(self) -> None:
@@ -197,11 +247,7 @@ class Connection:
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Run a part of the turn in a green thread of the listener's pool."""
-        self._listener.submit(function, *args)
-
-    def _read_on_unless_ended(self) -> None:
-        if not self.session.is_over and self.session.pending_bytes <= MOST_PENDING_INPUT:
-            self._read_on()
+        self.listener.submit(function, *args)
 
     # --- writing
 
@@ -209,63 +255,51 @@ class Connection:
         data = self.session.data_to_send()
         if self.is_closed:
             return
-        if self._out:
-            self._out += data
-        elif data:
-            try:
-                sent = self._socket.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self._close()
-                return
-            if sent < len(data):
-                self._wait_writable(data[sent:])
+        if (data or self._tls is not None) and not self._send(data):
+            return
         if self.session.is_over and self._has_turn and not self._out:
             self._end()
 
-    def _wait_writable(self, rest: bytes) -> None:
-        """The client doesn't read: keep the rest of this turn's replies and read nothing more from it."""
-        self._out = rest
-        self._read_no_more()
-        self._writer = self._listener.loop.io(self._socket.fileno(), 2)
-        self._writer.start(self._writable)
-
-    def _writable(self) -> None:
-        try:
-            sent = self._socket.send(self._out)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._close()
-            return
-        self._touched_mono = time.monotonic()
-        self._out = self._out[sent:]
-        if self._out:
-            return
-        self._writer.stop()
-        self._writer.close()
-        self._writer = None
-        if self.session.is_over and self._has_turn:
+    def _written(self) -> None:
+        if not self._has_turn:
+            if self._tls_due_mono:
+                self._read_on()
+        elif self.session.is_over:
             self._end()
-        elif self._has_turn:
+        else:
             self.resume()
 
     # --- the end
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether the session waits for its client, not for a hook, a commit or a look-up."""
+        return self._has_turn
+
+    @property
+    def since_mono(self) -> float:
+        """When the client was last heard of."""
+        return self._touched_mono
 
     def due_mono(self) -> float:
         """When the client was silent for too long; not while we are the ones who work."""
         if self._lingered >= 0:
             return self._touched_mono + LINGER_S
+        if self._tls_due_mono:
+            return self._tls_due_mono
         if not self._has_turn:
             return time.monotonic() + self._plan.idle_s
         return self._touched_mono + self._plan.idle_s
 
     def expired(self) -> None:
         """The client was silent for Idle_Time."""
+        if self._tls_due_mono:
+            self._tls_failed("the handshake took too long")
+            return
         if self._lingered >= 0 or self._out:
             self._close()
             return
+        self.reason = "idle timeout"
         self._service.events.event(
             "info",
             "smtp",
@@ -280,6 +314,9 @@ class Connection:
         """Say a last word and close, unless the client is in a message that may still be accepted."""
         if self.is_closed or self._lingered >= 0:
             return
+        if self._tls_due_mono:
+            self._close()
+            return
         self.session.close_with(reply)
         self._flush()
 
@@ -287,6 +324,17 @@ class Connection:
         """The server stops: transactions go on for now, everybody else is told."""
         if self._has_turn and not self.session.in_transaction:
             self.dismiss(SHUTTING_DOWN)
+
+    def outdate(self, reply: Reply) -> None:
+        """What the session began under holds no more: it is told at its next MAIL or RSET (Reconfig_Message)."""
+        self.session.outdated = reply
+
+    def adopt(self, configuration: Configuration, view: View) -> None:
+        """Go on under a new configuration that says the same for this session."""
+        context = self.reception.context
+        context.configuration = configuration
+        context.view = view
+        self.session.move(view, self.facts)
 
     @property
     def is_working(self) -> bool:
@@ -298,57 +346,41 @@ class Connection:
         self._close()
 
     def _end(self) -> None:
-        """All is said. Closing with unread input would make the kernel reset the connection and lose the reply."""
+        """All is said."""
         self.reception.drop_body()
-        if self._is_ended:
-            self._close()
-            return
-        try:
-            self._socket.shutdown(_socket.SHUT_WR)
-        except OSError:
-            self._close()
-            return
-        self._lingered = 0
-        self._touched_mono = time.monotonic()  # from here on nothing moves it: lingering ends, whatever comes
-        self._read_on()
-        wheel = self._service.wheel
-        wheel.discard(self)
-        wheel.add(self)
+        self._hang_up()
+        if not self.is_closed:
+            wheel = self._service.wheel
+            wheel.discard(self)
+            wheel.add(self)
 
-    def _linger(self, data: bytes) -> None:
-        """Read and forget until the client closes, for two seconds or a megabyte."""
-        self._lingered += len(data)
-        if not data or self._lingered > MOST_LINGER_BYTES:
-            self._close()
-
-    def _close(self) -> None:
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self._read_no_more()
-        for watcher in (self._reader, self._writer):
-            if watcher is not None:
-                watcher.stop()
-                watcher.close()
-        self.reception.drop_body()
-        self._socket.close()
+    def _lost(self) -> None:
+        self.reception.closed()
         service = self._service
         service.wheel.discard(self)
         service.connections.discard(self)
         service.counts.leave(self._plan.limits)
-        self._listener.session_ended(self._counted_in)
+        self.listener.session_ended(self._counted_in)
+        if service.tells_ends:
+            service.journal.record(self._end_record())
+
+    def _end_record(self) -> SessionEnd:
+        session = self.session
+        return SessionEnd(
+            self.peering,
+            self.reason or "peer closed",
+            time.monotonic() - self.began_mono,
+            session.messages,
+            session.state_name,
+            session.tls_cipher,
+            session.auth_user,
+        )
 
 
-def _name_of(address: Any) -> tuple[str, int]:
-    """IP and port of a socket address; a Unix-socket peer counts as 127.0.0.1 port 0."""
-    if isinstance(address, tuple):
-        return address[0].partition("%")[0], address[1]
-    return "127.0.0.1", 0
-
-
-def _say_and_close(raw: RawSocket, reply: Reply) -> None:
+def _say_and_close(raw: RawSocket, last_word: bytes) -> None:
     try:
-        raw.send(reply.wire(True))
+        if last_word:
+            raw.send(last_word)
         raw.shutdown(_socket.SHUT_WR)
     except OSError:
         pass

@@ -55,7 +55,19 @@ RECONFIG_MESSAGE: Option[str] = declare(
         scopes=("esmtp_listener", "pathway"),
         doc="Text after 421 for a session that finds its configuration replaced at MAIL FROM or RSET.",
         source="Momentum: reconfig_message",
-        unserved="a session keeps the configuration it began with; none is cut with 421 yet",
+    )
+)
+
+RECONFIG_SESSIONS: Option[str] = declare(
+    Option(
+        name="Reconfig_Sessions",
+        kind=kinds.enumeration("changed", "always"),
+        default="changed",
+        scopes=INBOUND,
+        doc="Which sessions get Reconfig_Message after a reload: those for which the new configuration says something "
+        "else, or (as Momentum does) all.",
+        source="gsmtp",
+        ours=True,
     )
 )
 

@@ -14,14 +14,18 @@ from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.ids import IdMaker
+from gsmtp.core.records import Peering, Record, Rejection
+from gsmtp.core.reply import Reply, reply
 from gsmtp.policy.chain import Chain
 from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.sockopts import When, rows
 from gsmtp.server.limits import Limits, SessionCounts
-from gsmtp.server.options import IDLE_TIME
+from gsmtp.server.options import IDLE_TIME, RECONFIG_MESSAGE, RECONFIG_SESSIONS
+from gsmtp.server.outdated import SessionComparison
 from gsmtp.spool.base import Spool
 
 if TYPE_CHECKING:
+    from gsmtp.runtime.tls import TlsContext
     from gsmtp.server.connection import Connection
 
 LONGEST_IDLE_S = 3600.0
@@ -35,14 +39,30 @@ class Events(Protocol):
         """Write one event."""
 
 
+class Journal(Protocol):
+    """Where records go (`gsmtp.observe.journal`)."""
+
+    def record(self, record: Record) -> None:
+        """Write one record to all logs that want it."""
+
+
 @dataclass(slots=True)
 class Plan:
-    """What a view says about connections, read once a view instead of once a connection."""
+    """What a view says about connections, read once a view instead of once a connection.
+
+    Args:
+        view: the options.
+        limits: of sessions.
+        idle_s: Idle_Time.
+        tcp_options: (level, number, value) for accepted sockets.
+        tls_from_start: the contexts of Use_SSL, None without it.
+    """
 
     view: View
     limits: Limits
     idle_s: float
     tcp_options: list[tuple[int, int, int]]
+    tls_from_start: TlsContext | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +86,8 @@ class Service:
         spool: where accepted mail goes.
         chain: the policy hooks.
         wheel: the deadlines.
-        events: the log.
+        events: the log of what is no record.
+        journal: takes the records.
         ids: message and connection ids.
         hostname: the machine's name, where nothing is configured.
         clock: for `Received` and envelopes.
@@ -78,6 +99,7 @@ class Service:
     chain: Chain
     wheel: DeadlineWheel
     events: Events
+    journal: Journal
     ids: IdMaker
     hostname: str
     clock: Clock
@@ -86,12 +108,38 @@ class Service:
     totals: Totals = field(default_factory=Totals)
     connections: set[Connection] = field(default_factory=set)
     is_draining: bool = False
+    tells_begins: bool = False
+    tells_ends: bool = False
     _plans: dict[View, Plan] = field(default_factory=dict)
 
+    def refuse_session(self, peering: Peering, reply: Reply) -> None:
+        """Count and tell a client that is turned away before it has a session."""
+        self.totals.refused_sessions += 1
+        self.journal.record(Rejection(peering, "concurrency limit", reply))
+
     def reconfigure(self, configuration: Configuration) -> None:
-        """New sessions use `configuration` from now on; running ones keep theirs."""
+        """New sessions use `configuration` from now on.
+
+        Running sessions for which it says nothing else adopt it; the others end at their next MAIL or RSET
+        (reference/esmtp-listener.md section 12).
+        """
         self.configuration = configuration
         self._plans = {}
+        stanzas = {str(stanza.endpoint): stanza for stanza in configuration.listens}
+        comparison = SessionComparison()
+        for connection in self.connections:
+            session = connection.session
+            if session.is_over or session.outdated is not None:
+                continue
+            context = connection.reception.context
+            old = context.view
+            stanza = stanzas.get(str(connection.listener.stanza.endpoint))
+            if stanza is not None and old[RECONFIG_SESSIONS] != "always":
+                new = configuration.view_for(stanza, session.facts.client_ip, context.pathway_override)
+                if comparison.is_same(old, new):
+                    connection.adopt(configuration, new)
+                    continue
+            connection.outdate(reply_421(old[RECONFIG_MESSAGE]))
 
     def plan(self, view: View, family: Any) -> Plan:
         """The plan of a view; all connections of one view are on sockets of one family."""
@@ -101,3 +149,8 @@ class Service:
             plan = Plan(view, Limits.of(view), idle_s, rows(view, family, When.ACCEPTED))
             self._plans[view] = plan
         return plan
+
+
+def reply_421(text: str) -> Reply:
+    """A closing reply with a configured text, whose first word may be an enhanced code."""
+    return reply(421, text, close=True)

@@ -16,13 +16,17 @@ class Driver(Protocol):
 
     Attributes:
         session: the machine.
-        conn: connection variables (reference/policy-and-context.md section 2.1).
-        mess: message variables.
     """
 
     session: Session
-    conn: dict[str, str]
-    mess: dict[str, str]
+
+    @property
+    def conn(self) -> dict[str, str]:
+        """Connection variables (reference/policy-and-context.md section 2.1)."""
+
+    @property
+    def mess(self) -> dict[str, str]:
+        """Message variables."""
 
     def move_client(self, facts: Facts) -> None:
         """Count the client as coming from elsewhere: Peers, pathway, context and relay rights are found anew.

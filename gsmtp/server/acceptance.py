@@ -1,0 +1,191 @@
+"""From the first byte of a body to the reply: the writer, the message phases of policy, the commit.
+
+What the 250 rests on stands here and in `gsmtp.spool`. `server.reception` builds on this with what is asked before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gsmtp.core.envelope import Envelope
+from gsmtp.core.errors import SpoolError, SpoolFull
+from gsmtp.core.records import Reception as ReceptionRecord
+from gsmtp.core.records import Rejection
+from gsmtp.core.reply import SHUTTING_DOWN, SPOOL_FULL, TRANSACTION_FAILED, Reply
+from gsmtp.policy.context import Context
+from gsmtp.policy.decision import Decision, Phase
+from gsmtp.runtime.later import Later
+from gsmtp.server.service import Service
+from gsmtp.server.sink import DropWriter
+from gsmtp.smtp.events import Body, BodyAbort, BodyEnd, BodyStart
+from gsmtp.smtp.session import Session
+from gsmtp.spool.base import BodyWriter
+
+if TYPE_CHECKING:
+    from gsmtp.server.connection import Connection
+
+
+class Acceptance:
+    """Decides events by policy, takes bodies in and answers for them.
+
+    Args:
+        connection: whose turn it is; paused and resumed here.
+        service: spool, policy, journal, counters.
+        session: the machine.
+        context: what hooks see.
+    """
+
+    __slots__ = ("_body", "_connection", "_message_id", "_service", "context", "session")
+
+    def __init__(self, connection: Connection, service: Service, session: Session, context: Context) -> None:
+        self._connection = connection
+        self._service = service
+        self.session = session
+        self.context = context
+        self._body: BodyWriter | None = None
+        self._message_id = ""
+
+    # --- the body
+
+    def _on_body_start(self, _event: BodyStart) -> bool:
+        recipients = self.session.transaction.recipients
+        drop = all(recipient.drop for recipient in recipients)
+        self._body = DropWriter() if drop else self._service.spool.open()
+        self._message_id = self._service.ids.next()
+        self.session.accept_body(self._message_id)
+        return True
+
+    def _on_body(self, event: Body) -> bool:
+        body = self._body
+        assert body is not None
+        if body.write(event.data):
+            return True
+        self._connection.pause(keep_reading=False)
+        body.on_drain(self._connection.resume)
+        return False
+
+    def _on_body_end(self, event: BodyEnd) -> bool:
+        return self._decide(Phase.DATA, event)
+
+    def _on_body_abort(self, event: BodyAbort) -> bool:
+        self.drop_body()
+        if event.reply is not None:
+            self._tell_rejection("reading body", Decision(event.reply))
+        return True
+
+    def drop_body(self) -> None:
+        """Forget the body that is coming in, if there is one."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.abort()
+
+    # --- decisions
+
+    def _decide(self, phase: Phase, event: object) -> bool:
+        chain = self._service.chain
+        if phase in chain.blocking:
+            self._connection.pause()
+            self._connection.submit(self._decide_in_green_thread, phase, event)
+            return False
+        return self._answer(phase, chain.run(phase, self.context, event))
+
+    def _decide_in_green_thread(self, phase: Phase, event: object) -> None:
+        connection = self._connection
+        try:
+            decision = self._service.chain.run(phase, self.context, event)
+            # a session that was told its last word meanwhile (Drain_Time is over) gets no answer and keeps no message
+            if not connection.is_closed and (self.session.is_over or self._answer(phase, decision)):
+                connection.resume()
+        except Exception:  # noqa: BLE001 - told by break_off
+            connection.break_off()  # or nobody would ever give the turn back
+
+    def _answer(self, phase: Phase, decision: Decision) -> bool:
+        if decision.delay_s:
+            return self._answer_later(phase, decision)
+        if decision.reply is not None:
+            return self._refuse(phase, decision)
+        if phase is Phase.DATA:
+            return self._commit()
+        self.session.reply()
+        return True
+
+    def _answer_later(self, phase: Phase, decision: Decision) -> bool:
+        """Hold the answer back; nobody else waits, and the time is not the client's."""
+        self._connection.pause()
+        Later(decision.delay_s, lambda: self._answer_now(phase, decision.without_delay())).arm()
+        return False
+
+    def _answer_now(self, phase: Phase, decision: Decision) -> None:
+        connection = self._connection
+        try:
+            if not connection.is_closed and (self.session.is_over or self._answer(phase, decision)):
+                connection.resume()
+        except Exception:  # noqa: BLE001 - told by break_off
+            connection.break_off()
+
+    def _refuse(self, phase: Phase, decision: Decision) -> bool:
+        reply = decision.reply
+        assert reply is not None
+        if phase is Phase.DATA:
+            self.drop_body()
+        self._tell_rejection(self.session.state_name, decision)
+        self.session.reply(reply)
+        return True
+
+    def _tell_rejection(self, state: str, decision: Decision) -> None:
+        """Count and log a refusal; the peer gets the reply, the log the reason too."""
+        service = self._service
+        service.totals.rejections += 1
+        reply = decision.reply
+        assert reply is not None
+        context = self.context
+        service.journal.record(
+            Rejection(
+                self._connection.peering, state, reply, decision.check, decision.reason, context.conn, context.mess
+            )
+        )
+
+    # --- acceptance
+
+    def _commit(self) -> bool:
+        envelope = self.session.envelope(self._message_id)
+        body = self._body
+        assert body is not None
+        kept = [recipient for recipient in envelope.recipients if not recipient.drop]
+        if not kept:
+            self.drop_body()
+            self._accepted(envelope, is_dropped=True)
+            return True
+        envelope.recipients = kept
+        self._body = None
+        self._connection.pause()
+        self._service.spool.commit(envelope, body, lambda error: self._committed(envelope, error))
+        return False
+
+    def _committed(self, envelope: Envelope, error: SpoolError | None) -> None:
+        """The spool's answer; the client may be gone by now, the message is kept all the same (RFC 1047)."""
+        if error is None:
+            self._accepted(envelope, is_dropped=False)
+            self._service.accepted(envelope)
+        else:
+            self._refuse(Phase.DATA, Decision(reply_to(error), str(error), "spool"))
+        if self._service.is_draining:
+            self.session.close_with(SHUTTING_DOWN)
+        self._connection.resume()
+
+    def _accepted(self, envelope: Envelope, *, is_dropped: bool) -> None:
+        service = self._service
+        totals = service.totals
+        totals.messages += 1
+        totals.recipients += len(envelope.recipients)
+        totals.bytes += envelope.size_bytes
+        context = self.context
+        service.journal.record(
+            ReceptionRecord(self._connection.peering, envelope, context.conn, context.mess, is_dropped)
+        )
+        self.session.reply()
+
+
+def reply_to(error: SpoolError) -> Reply:
+    """What the peer is told about trouble with the spool."""
+    return SPOOL_FULL if isinstance(error, SpoolFull) else TRANSACTION_FAILED

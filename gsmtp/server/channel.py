@@ -1,0 +1,192 @@
+"""A client's socket on the loop: what it reads and writes, under TLS or in clear, and how it is closed.
+
+Waits as an io watcher, without a green thread. What a client may have buffered here is bounded: one recv, one turn's
+replies; a client that reads nothing is read from no more. What the bytes mean is `server.connection`'s business, which
+builds on this.
+"""
+
+from __future__ import annotations
+
+import _socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gsmtp.runtime.sockets import RawSocket
+    from gsmtp.runtime.tls import TlsLayer
+
+COMMAND_RECV = 16_384
+BODY_RECV = 131_072
+"""Never 256 KiB: there glibc maps and unmaps memory on every call (docs/decisions.md)."""
+LINGER_S = 2.0
+MOST_LINGER_BYTES = 1_048_576
+
+
+class Channel:
+    """One accepted socket.
+
+    Args:
+        raw: connected, non-blocking.
+        loop: the hub's.
+
+    Attributes:
+        is_closed: whether the socket is gone.
+    """
+
+    __slots__ = (
+        "_is_ended", "_is_reading", "_lingered", "_loop", "_out", "_reader", "_socket", "_taker", "_tls",
+        "_touched_mono", "_writer", "is_closed",
+    )  # fmt: skip
+
+    def __init__(self, raw: RawSocket, loop: Any) -> None:
+        self._socket = raw
+        self._loop = loop
+        self._out = b""
+        self._writer: Any = None
+        self._reader: Any = None
+        self._is_reading = False
+        self._is_ended = False  # the client sends no more
+        self._taker: Callable[[bytes], None] | None = None  # gets what is read, before the session: TLS, PROXY
+        self._tls: TlsLayer | None = None
+        self.is_closed = False
+        self._lingered = -1
+        self._touched_mono = time.monotonic()
+
+    # --- what is built on this says
+
+    def _recv_size(self) -> int:
+        raise NotImplementedError
+
+    def _received(self, data: bytes) -> None:
+        """Clear bytes came; b"" at the end."""
+        raise NotImplementedError
+
+    def _written(self) -> None:
+        """The client has read all that waited."""
+        raise NotImplementedError
+
+    def _lost(self) -> None:
+        """The socket is about to be closed, whatever the reason. Called once."""
+        raise NotImplementedError
+
+    # --- reading
+
+    def _read_on(self) -> None:
+        if not self._is_reading and not self.is_closed:
+            self._is_reading = True
+            self._reader.start(self._readable)
+
+    def _read_no_more(self) -> None:
+        if self._is_reading:
+            self._is_reading = False
+            self._reader.stop()
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(self._recv_size())
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+            self._out = b""
+        if self._lingered >= 0:
+            self._linger(data)
+            return
+        self._touched_mono = time.monotonic()
+        if not data:
+            self._is_ended = True
+            self._read_no_more()  # a level-triggered watcher would report the end for ever
+        if self._taker is not None:
+            self._taker(data)
+        else:
+            self._received(data)
+
+    # --- writing
+
+    def _send(self, data: bytes) -> bool:
+        """Send clear bytes, under TLS if it is on. False: the connection is closed."""
+        tls = self._tls
+        if tls is not None:
+            if data:
+                tls.send(data)
+            data = tls.data_to_send()
+        return self._send_raw(data)
+
+    def _send_raw(self, data: bytes) -> bool:
+        if self._out:
+            self._out += data
+        elif data:
+            try:
+                sent = self._socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self._close()
+                return False
+            if sent < len(data):
+                self._wait_writable(data[sent:])
+        return True
+
+    def _wait_writable(self, rest: bytes) -> None:
+        """The client doesn't read: keep the rest of this turn's replies and read nothing more from it."""
+        self._out = rest
+        self._read_no_more()
+        self._writer = self._loop.io(self._socket.fileno(), 2)
+        self._writer.start(self._writable)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._socket.send(self._out)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._close()
+            return
+        self._touched_mono = time.monotonic()
+        self._out = self._out[sent:]
+        if self._out:
+            return
+        self._writer.stop()
+        self._writer.close()
+        self._writer = None
+        self._written()
+
+    # --- the end
+
+    def _hang_up(self) -> None:
+        """All is said. Closing with unread input would make the kernel reset the connection and lose the last words."""
+        tls = self._tls
+        if tls is not None and not self._is_ended:
+            tls.close()
+            if not self._send_raw(tls.data_to_send()):
+                return
+        if self._is_ended or self._out:
+            self._close()
+            return
+        try:
+            self._socket.shutdown(_socket.SHUT_WR)
+        except OSError:
+            self._close()
+            return
+        self._lingered = 0
+        self._touched_mono = time.monotonic()  # from here on nothing moves it: lingering ends, whatever comes
+        self._read_on()
+
+    def _linger(self, data: bytes) -> None:
+        """Read and forget until the client closes, for two seconds or a megabyte."""
+        self._lingered += len(data)
+        if not data or self._lingered > MOST_LINGER_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._read_no_more()
+        for watcher in (self._reader, self._writer):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._lost()
+        self._socket.close()
