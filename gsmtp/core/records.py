@@ -158,4 +158,47 @@ class TlsFailure:
     reason: str
 
 
-Record = Reception | Rejection | AuthAttempt | Authorization | SessionBegin | SessionEnd | TlsFailure
+@dataclass(slots=True)
+class Attempt:
+    """One recipient's delivery attempt ended (mainlog ``D``, ``T`` or ``P``).
+
+    Args:
+        kind: ``"delivered"``, ``"deferred"`` (will be tried again) or ``"failed"`` (for good).
+        message_id: of the message.
+        connection_id: of the session that it came by.
+        sender: the reverse-path, "" for the null sender.
+        recipient: its address.
+        domain: of the recipient, lower case.
+        hop: who answered, as the configuration names it.
+        reply: the answer, code included.
+        attempts: how many there were, this one included.
+        age_s: seconds since reception.
+        size_bytes: of the message.
+        sent_bytes: of the message, before the attempt ended.
+        stage: as `core.stages`.
+        remote: the IP address that answered, "" when nobody did.
+        due_wall: when it is tried again, 0 when it is not.
+        group: the binding group it was sent by.
+        binding: likewise.
+    """
+
+    kind: str
+    message_id: str
+    connection_id: str
+    sender: str
+    recipient: str
+    domain: str
+    hop: str
+    reply: str
+    attempts: int
+    age_s: float
+    size_bytes: int = 0
+    sent_bytes: int = 0
+    stage: int = 0
+    remote: str = ""
+    due_wall: float = 0.0
+    group: str = "default"
+    binding: str = "default"
+
+
+Record = Reception | Rejection | AuthAttempt | Authorization | SessionBegin | SessionEnd | TlsFailure | Attempt

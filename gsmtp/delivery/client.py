@@ -18,9 +18,11 @@ from enum import Enum
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
+from gsmtp.core.stages import Stage
 from gsmtp.delivery.commands import cannot_address, cannot_send, mail_command, rcpt_command
 from gsmtp.delivery.dots import DotStuffer
 from gsmtp.delivery.replies import HopReply, ReplyReader
+from gsmtp.delivery.steps import STAGES, Step
 from gsmtp.delivery.transport import Outcome
 
 _PIPELINE_BYTES = 4096
@@ -37,21 +39,6 @@ class Mode(Enum):
     LMTP = "LMTP"
 
 
-class Step(Enum):
-    """What the machine waits for; each has its time limit in the options."""
-
-    GREETING = "greeting"
-    HELLO = "hello"
-    READY = "ready"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    BODY = "body"
-    FINAL = "final"
-    RSET = "rset"
-    CLOSED = "closed"
-
-
 @dataclass(frozen=True, slots=True)
 class _Command:
     step: Step
@@ -66,11 +53,15 @@ class Client:
         mode: ESMTP, SMTP (HELO, no extensions) or LMTP.
         hello_name: what to call ourselves.
         hop: who is at the other end, for Outcomes.
+        remote: its IP address, for Outcomes.
     """
 
-    def __init__(self, mode: Mode, hello_name: str, hop: str) -> None:
+    def __init__(self, mode: Mode, hello_name: str, hop: str, remote: str = "") -> None:
         self.mode = mode
         self.hop = hop
+        self.remote = remote
+        self.stage = Stage.READING_BANNER
+        """How far the connection has come, as of the last reply."""
         self.extensions: dict[str, str] = {}
         self.refusal: str | None = None
         """Why the connection never became ready, or why it broke; None while all is well."""
@@ -94,6 +85,7 @@ class Client:
         self._body: DotStuffer | None = None
         self._chunk_left = -1
         self._size_bytes = 0
+        self._sent_bytes = 0
 
     # What the driver asks.
 
@@ -163,6 +155,11 @@ class Client:
 
     def fail(self, text: str) -> None:
         """The connection is of no more use; recipients with no answer yet get `text`, which begins with a code."""
+        if not self._closed:
+            self._note_stage(self.step)
+        self._break(text)
+
+    def _break(self, text: str) -> None:
         self.refusal = self.refusal or text
         self._closed = True
         self._ready = False
@@ -185,12 +182,14 @@ class Client:
         self._mail_accepted = False
         self._answered = False
         self._size_bytes = size_bytes
+        self._sent_bytes = 0
+        self._note_stage(Step.READY)
         self._transaction = True
         problem = cannot_send(envelope, size_bytes, self.extensions)
         for index, recipient in enumerate(recipients):
             refused = problem or cannot_address(recipient.address, self.extensions)
             if refused:
-                self._outcomes[index] = Outcome(int(refused[:3]), refused, self.hop)
+                self._outcomes[index] = self._outcome(int(refused[:3]), refused)
         if all(self._outcomes):
             self._transaction = False
             return
@@ -209,6 +208,7 @@ class Client:
 
     def body(self, piece: bytes) -> bytes:
         """The bytes to send for one piece of the body. They are returned, not stored: send them at once."""
+        self._sent_bytes += len(piece)
         if self._body is not None:
             return self._body.stuff(piece)
         if self._chunk_left < len(piece):
@@ -243,6 +243,7 @@ class Client:
             self.fail(reply.text if refused else f"451 4.5.0 [internal] unexpected reply: {reply.text}")
             return
         command = self._awaiting.popleft()
+        self._note_stage(command.step)
         self._unanswered_bytes -= len(command.wire)
         match command.step:
             case Step.GREETING:
@@ -251,7 +252,8 @@ class Client:
                 self._on_hello(reply)
             case Step.RSET:
                 if reply.code >= 300:
-                    self.fail(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] RSET answered: {reply.text}")
+                    odd = f"451 4.5.0 [internal] RSET answered: {reply.text}"
+                    self._break(reply.text if reply.code >= 400 else odd)
             case _:
                 self._on_transaction_reply(command, reply)
         if not self._closed:
@@ -259,7 +261,7 @@ class Client:
 
     def _on_greeting(self, reply: HopReply) -> None:
         if not reply.is_ok:
-            self.fail(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] greeting was: {reply.text}")
+            self._break(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] greeting was: {reply.text}")
             return
         word = {Mode.ESMTP: b"EHLO ", Mode.SMTP: b"HELO ", Mode.LMTP: b"LHLO "}[self.mode]
         self._pending.append(_Command(Step.HELLO, word + self._hello_name + b"\r\n"))
@@ -275,17 +277,17 @@ class Client:
             self.mode = Mode.SMTP
             self._pending.append(_Command(Step.HELLO, b"HELO " + self._hello_name + b"\r\n"))
             return
-        self.fail(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] greeting answered: {reply.text}")
+        self._break(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] greeting answered: {reply.text}")
 
     def _on_transaction_reply(self, command: _Command, reply: HopReply) -> None:
         if reply.code == 421:
             # RFC 5321 section 3.8: the hop shuts the channel; nobody else will get an answer.
-            self.fail(reply.text)
+            self._break(reply.text)
             return
         self._answered = True
         wanted = 3 if command.step is Step.DATA else 2
         if reply.code < 400 and reply.code // 100 != wanted:
-            self.fail(f"451 4.5.0 [internal] unexpected reply to {command.step.value}: {reply.text}")
+            self._break(f"451 4.5.0 [internal] unexpected reply to {command.step.value}: {reply.text}")
             return
         match command.step:
             case Step.MAIL:
@@ -311,7 +313,7 @@ class Client:
             if self._mail_accepted:
                 self._accepted.append(index)
         elif self._outcomes[index] is None:
-            self._outcomes[index] = Outcome(_rcpt_code(reply), reply.text, self.hop)
+            self._outcomes[index] = self._outcome(_rcpt_code(reply), reply.text)
         if self._pending and self._pending[0].step is Step.DATA and not self._more_recipients_awaited():
             if not self._accepted:
                 self._pending.clear()
@@ -337,7 +339,7 @@ class Client:
             self._body = DotStuffer()
         elif self.mode is Mode.LMTP:
             # RFC 2033 section 4.2 forbids this 354; how many replies would follow a dot nobody knows.
-            self.fail("451 4.5.0 [internal] DATA was accepted without a recipient")
+            self._break("451 4.5.0 [internal] DATA was accepted without a recipient")
         else:
             # RFC 2920 section 3.1: the 354 came for nobody; an empty body ends it.
             self._out += b".\r\n"
@@ -350,7 +352,7 @@ class Client:
             self._awaiting.append(_Command(Step.FINAL, b""))
 
     def _on_final(self, index: int, reply: HopReply) -> None:
-        outcome = Outcome(reply.code, reply.text, self.hop)
+        outcome = self._outcome(reply.code, reply.text)
         for place in [index] if index >= 0 else self._accepted:
             self._outcomes[place] = outcome
 
@@ -361,8 +363,14 @@ class Client:
                 raise LocalProtocolError("a transaction ended with a recipient that has no outcome")
 
     def _answer_the_rest(self, code: int, text: str) -> None:
-        outcome = Outcome(code, text, self.hop)
+        outcome = self._outcome(code, text)
         self._outcomes = [known or outcome for known in self._outcomes]
+
+    def _outcome(self, code: int, text: str) -> Outcome:
+        return Outcome(code, text, self.hop, self.stage, self.remote, self._sent_bytes)
+
+    def _note_stage(self, step: Step) -> None:
+        self.stage = STAGES.get(step, Stage.UNKNOWN)
 
     def _pump(self) -> None:
         """Send what may be sent: everything in one go when the hop takes it, else one command at a time."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import DeliveryError, SpoolError
-from gsmtp.delivery.client import CONNECTION_CLOSED, Client, Mode, Step
+from gsmtp.core.stages import Stage
+from gsmtp.delivery.client import CONNECTION_CLOSED, Client, Mode
 from gsmtp.delivery.hops import Hop
 from gsmtp.delivery.options import (
     BODY_TIMEOUT,
@@ -25,6 +26,7 @@ from gsmtp.delivery.options import (
     RCPTTO_TIMEOUT,
     RSET_TIMEOUT,
 )
+from gsmtp.delivery.steps import Step
 from gsmtp.delivery.transport import Connect, HopSocket, Native, Outcome
 from gsmtp.spool.base import StoredBody
 
@@ -43,12 +45,16 @@ class HopUnreachable(Exception):
     Args:
         text: an ``[internal]`` text that begins with a code.
         detail: what happened, with the hop's name.
+        stage: how far it let us come.
+        remote: its IP address, "" when it wasn't connected to.
     """
 
-    def __init__(self, text: str, detail: str) -> None:
+    def __init__(self, text: str, detail: str, stage: Stage = Stage.NOT_CONNECTED, remote: str = "") -> None:
         super().__init__(f"{text}: {detail}")
         self.text = text
         self.detail = detail
+        self.stage = stage
+        self.remote = remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ class Connection:
             raise HopUnreachable(TIMED_OUT, f"{hop} after {limits.connect_s:g} s") from error
         except OSError as error:
             raise HopUnreachable(NO_VALID_HOSTS, f"{hop} {error.strerror or error}") from error
-        connection = cls(sock, Client(mode, hello_name, str(hop)), hop)
+        connection = cls(sock, Client(mode, hello_name, str(hop), _remote_ip(sock)), hop)
         try:
             connection._greet(limits, started)
         except BaseException:
@@ -138,8 +144,9 @@ class Connection:
         if client.is_closed:
             refusal = client.refusal or CONNECTION_CLOSED
             if refusal.startswith(TIMED_OUT):
-                raise HopUnreachable(TIMED_OUT, f"{self.hop} while waiting for the greeting")
-            raise HopUnreachable(NO_VALID_HOSTS, f"{self.hop} said {refusal}")
+                what = f"{self.hop} while waiting for the greeting"
+                raise HopUnreachable(TIMED_OUT, what, client.stage, client.remote)
+            raise HopUnreachable(NO_VALID_HOSTS, f"{self.hop} said {refusal}", client.stage, client.remote)
 
     def deliver(
         self, envelope: Envelope, recipients: Sequence[Recipient], body: StoredBody, limits: Limits, native: Native
@@ -242,6 +249,14 @@ class Connection:
         if sock is not None:
             self.client.fail(CONNECTION_CLOSED)
             sock.close()
+
+
+def _remote_ip(sock: HopSocket) -> str:
+    """The address that was connected to, "" when the other end is gone again."""
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def _pieces(body: StoredBody, native: Native) -> Iterator[bytes]:

@@ -7,13 +7,14 @@ needs of the process as `Tools`; it imports no gevent, so that `gsmtp check` can
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import DeliveryError
 from gsmtp.core.registry import Registry
+from gsmtp.core.stages import Stage
 from gsmtp.spool.base import StoredBody
 
 if TYPE_CHECKING:
@@ -31,11 +32,17 @@ class Outcome:
         code: the reply code that decided: 2xx delivered, 4xx try again, 5xx refused for good.
         reply: the full answer, or an ``[internal]`` text of reference/policy-and-context.md section 5.
         hop: who answered.
+        stage: how far the attempt came, for the log.
+        remote: the IP address of who answered, "" when nobody did; for the log.
+        sent_bytes: how much of the body was sent, for the log.
     """
 
     code: int
     reply: str
     hop: str
+    stage: Stage = field(default=Stage.NOT_CONNECTED, compare=False)
+    remote: str = field(default="", compare=False)
+    sent_bytes: int = field(default=0, compare=False)
 
     @property
     def is_delivered(self) -> bool:
@@ -49,7 +56,18 @@ class Outcome:
 
 
 class NoHopReachable(DeliveryError):
-    """No next hop of the route could be connected to, or none greeted well. Always temporary."""
+    """No next hop of the route could be connected to, or none greeted well. Always temporary.
+
+    Args:
+        message: as `DeliveryError`.
+        stage: how far the last hop that was tried let us come.
+        remote: its IP address, "" when it wasn't connected to.
+    """
+
+    def __init__(self, message: str, *, stage: Stage = Stage.NOT_CONNECTED, remote: str = "") -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.remote = remote
 
 
 class HopSocket(Protocol):
@@ -63,6 +81,9 @@ class HopSocket(Protocol):
 
     def recv(self, size: int, /) -> bytes:
         """Up to `size` bytes, b"" at the end."""
+
+    def getpeername(self) -> Any:
+        """The other end, its address first. Raises OSError."""
 
     def close(self) -> object:
         """Close it."""

@@ -17,9 +17,11 @@ import gevent.socket
 from gsmtp.core.clock import Clock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import DeliveryError, SpoolError
+from gsmtp.core.records import Attempt
+from gsmtp.core.stages import Stage
 from gsmtp.delivery.backoff import GiveUp, RetryPolicy, after_failure
 from gsmtp.delivery.router import Route
-from gsmtp.delivery.transport import TRANSPORTS, HopSocket, Outcome, Tools, Transport
+from gsmtp.delivery.transport import TRANSPORTS, HopSocket, NoHopReachable, Outcome, Tools, Transport
 from gsmtp.spool.base import Due, Record, Spool, State
 
 _SPOOL_WAIT_S = 300.0
@@ -29,14 +31,8 @@ BLACKHOLED = "554 5.7.0 [internal] Blackholed"
 class DeliveryLog(Protocol):
     """Where deliveries are told."""
 
-    def delivery(self, kind: str, **fields: object) -> None:
-        """One recipient's attempt ended.
-
-        Args:
-            kind: ``"delivered"``, ``"deferred"`` (will be tried again) or ``"failed"`` (for good).
-            fields: message_id, recipient, sender, domain, hop, reply, attempts, age_s (seconds since reception), and
-                for "deferred" due_wall.
-        """
+    def delivery(self, attempt: Attempt) -> None:
+        """One recipient's attempt ended."""
 
     def problem(self, text: str, error: BaseException | None = None) -> None:
         """Something is wrong on our side; `error` carries the traceback."""
@@ -48,13 +44,13 @@ class LoggingLog:
     def __init__(self) -> None:
         self._logger = logging.getLogger("gsmtp.delivery")
 
-    def delivery(self, kind: str, **fields: object) -> None:
+    def delivery(self, attempt: Attempt) -> None:
         """See `DeliveryLog.delivery`."""
-        level = logging.INFO if kind == "delivered" else logging.WARNING
+        level = logging.INFO if attempt.kind == "delivered" else logging.WARNING
         if self._logger.isEnabledFor(level):
             what = "%s %s from=<%s> to=<%s> hop=%s attempt=%s age=%.1fs: %s"
-            values = (fields[name] for name in ("message_id", "sender", "recipient", "hop", "attempts", "age_s"))
-            self._logger.log(level, what, kind, *values, fields["reply"])
+            who = (attempt.message_id, attempt.sender, attempt.recipient, attempt.hop)
+            self._logger.log(level, what, attempt.kind, *who, attempt.attempts, attempt.age_s, attempt.reply)
 
     def problem(self, text: str, error: BaseException | None = None) -> None:
         """See `DeliveryLog.problem`."""
@@ -117,7 +113,7 @@ class Worker:
         for due, outcome in zip(batch.dues, outcomes, strict=True):
             record = conclude(due, outcome, envelope.received_wall, now, batch.policy)
             records.append(record)
-            self._tell(record, due, envelope, now)
+            self._tell(record, outcome, due, envelope)
         return records
 
     def _envelope(self, message_id: str) -> Envelope | None:
@@ -150,6 +146,8 @@ class Worker:
             outcomes = self._transport(route.transport).deliver(envelope, body, recipients, route.view, route.hops)
             if len(outcomes) != len(recipients):
                 raise ValueError(f"{len(outcomes)} outcomes for {len(recipients)} recipients")
+        except NoHopReachable as error:
+            return [_shared(str(error), hop, temporary=True, stage=error.stage, remote=error.remote)] * len(indexes)
         except DeliveryError as error:
             return [_shared(str(error), hop, temporary=error.temporary)] * len(indexes)
         except SpoolError as error:
@@ -172,21 +170,29 @@ class Worker:
             found = self._transports[name] = kind(self._tools)
         return found
 
-    def _tell(self, record: Record, due: Due, envelope: Envelope, now: float) -> None:
+    def _tell(self, record: Record, outcome: Outcome, due: Due, envelope: Envelope) -> None:
         kind = {State.DELIVERED: "delivered", State.QUEUED: "deferred"}.get(record.state, "failed")
-        fields: dict[str, object] = {
-            "message_id": record.message_id,
-            "sender": envelope.reverse_path,
-            "recipient": due.address,
-            "domain": due.domain,
-            "hop": record.hop,
-            "reply": record.reply,
-            "attempts": record.attempts,
-            "age_s": max(now - envelope.received_wall, 0.0),
-        }
-        if record.state == State.QUEUED:
-            fields["due_wall"] = record.due_wall
-        self._log.delivery(kind, **fields)
+        if outcome.reply is BLACKHOLED:
+            kind = "failed"  # forgotten as asked for, and logged as a failure (reference/esmtp-listener.md section 6)
+        self._log.delivery(
+            Attempt(
+                kind=kind,
+                message_id=record.message_id,
+                connection_id=envelope.connection_id,
+                sender=envelope.reverse_path,
+                recipient=due.address,
+                domain=due.domain,
+                hop=record.hop,
+                reply=record.reply,
+                attempts=record.attempts,
+                age_s=max(record.when_wall - envelope.received_wall, 0.0),
+                size_bytes=envelope.size_bytes,
+                sent_bytes=outcome.sent_bytes,
+                stage=outcome.stage,
+                remote=outcome.remote,
+                due_wall=record.due_wall,
+            )
+        )
 
 
 def conclude(due: Due, outcome: Outcome, received_wall: float, now_wall: float, policy: RetryPolicy) -> Record:
@@ -219,12 +225,12 @@ def _postpone(due: Due, policy: RetryPolicy, now: float) -> Record:
     return Record(due.message_id, due.index, State.QUEUED, due_wall, due.attempts, reply, "spool", now)
 
 
-def _shared(text: str, hop: str, *, temporary: bool) -> Outcome:
+def _shared(text: str, hop: str, *, temporary: bool, stage: Stage = Stage.NOT_CONNECTED, remote: str = "") -> Outcome:
     """The Outcome for all recipients of a failed attempt; its code follows `temporary` whatever the text says."""
     code = int(text[:3]) if text[:3].isdecimal() else 0
     if temporary != (400 <= code < 500):
         code = 451 if temporary else 554
-    return Outcome(code, text, hop)
+    return Outcome(code, text, hop, stage, remote)
 
 
 def green_connect(host: str, port: int, timeout_s: float) -> HopSocket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 
+from gsmtp.core.records import Attempt
 from gsmtp.observe.logs import EventLog
 
 _LEVELS = {"delivered": "info", "deferred": "warning", "failed": "error"}
@@ -19,19 +20,20 @@ class DeliveryEvents:
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    def delivery(self, kind: str, **fields: object) -> None:
-        """One recipient's attempt ended: ``"delivered"``, ``"deferred"`` or ``"failed"``."""
+    def delivery(self, attempt: Attempt) -> None:
+        """One recipient's attempt ended."""
         self._events.event(
-            _LEVELS.get(kind, "info"),
+            _LEVELS.get(attempt.kind, "info"),
             "delivery",
-            kind,
-            id=fields["message_id"],
-            sender=f"<{fields['sender']}>",
-            recipient=f"<{fields['recipient']}>",
-            hop=fields["hop"],
-            attempt=fields["attempts"],
-            age_s=f"{fields['age_s']:.1f}",
-            reply=fields["reply"],
+            attempt.kind,
+            id=attempt.message_id,
+            session=attempt.connection_id,
+            sender=f"<{attempt.sender}>",
+            recipient=f"<{attempt.recipient}>",
+            hop=attempt.hop,
+            attempt=attempt.attempts,
+            age_s=f"{attempt.age_s:.1f}",
+            reply=attempt.reply,
         )
 
     def problem(self, text: str, error: BaseException | None = None) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
-from gsmtp.delivery.client import Client, Mode, Step
+from gsmtp.delivery.client import Client, Mode
+from gsmtp.delivery.steps import Step
 from gsmtp.delivery.dots import DotStuffer
 
 HOP = "192.0.2.1:25"
@@ -465,3 +466,39 @@ def test_any_cutting_of_a_body_gives_the_same_bytes(pieces: list[bytes]) -> None
     assert wire.endswith(b"\r\n.\r\n") or wire == b".\r\n"
     assert (b"\r\n" + wire[:-3]).replace(b"\r\n.", b"\r\n")[2:] == ended
     assert b"\r\n.\r\n" not in (b"\r\n" + wire)[:-5]
+
+
+def _told(*replies: bytes, mode: Mode = Mode.ESMTP) -> list[tuple[int, str, int]]:
+    """Stage, address and body bytes of the outcomes when a hop answers this and then hangs up."""
+    client = Client(mode, "mx.example.com", "10.0.0.1:25", "192.0.2.25")
+    message = envelope("ann@example.org")
+    for reply in replies:
+        client.receive(reply)
+        if client.is_ready and not client.transactions:
+            client.begin(message, message.recipients, 7)
+        if client.wants_body:
+            client.body(b"hello\r\n")
+            if reply.startswith(b"354 go on"):
+                client.end_body()
+    client.receive(b"")
+    return [(outcome.stage, outcome.remote, outcome.sent_bytes) for outcome in client.outcomes()]
+
+
+@pytest.mark.parametrize(
+    ("replies", "stage", "sent"),
+    [
+        ([], 2, 0),
+        ([b"450 4.2.0 not now\r\n"], 2, 0),
+        ([b"250 ok\r\n"], 4, 0),
+        ([b"250 ok\r\n", b"550 5.1.1 no\r\n"], 4, 0),
+        ([b"250 ok\r\n", b"421 4.3.2 bye\r\n"], 4, 0),
+        ([b"250 ok\r\n", b"250 ok\r\n"], 6, 0),
+        ([b"250 ok\r\n", b"250 ok\r\n", b"452 4.3.1 full\r\n"], 6, 0),
+        ([b"250 ok\r\n", b"250 ok\r\n", b"354 begin\r\n"], 8, 7),
+        ([b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"], 9, 7),
+        ([b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n", b"550 5.6.0 spam\r\n"], 9, 7),
+        ([b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n", b"250 2.0.0 ok\r\n"], 9, 7),
+    ],
+)
+def test_an_outcome_tells_how_far_the_attempt_came(replies: list[bytes], stage: int, sent: int) -> None:
+    assert _told(b"220 hi\r\n", b"250 hop.example\r\n", *replies) == [(stage, "192.0.2.25", sent)]

@@ -19,6 +19,7 @@ from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolFull
 from gsmtp.core.ids import IdMaker
+from gsmtp.core.records import Attempt
 from gsmtp.delivery.lanes import EnvelopeCache
 from gsmtp.delivery.queue import Delivery
 from gsmtp.delivery.transport import Connect, HopSocket
@@ -46,12 +47,12 @@ class Told:
     """A log that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.deliveries: list[tuple[str, dict[str, object]]] = []
+        self.deliveries: list[Attempt] = []
         self.problems: list[str] = []
 
-    def delivery(self, kind: str, **fields: object) -> None:
+    def delivery(self, attempt: Attempt) -> None:
         """Keep it."""
-        self.deliveries.append((kind, fields))
+        self.deliveries.append(attempt)
 
     def problem(self, text: str, error: BaseException | None = None) -> None:
         """Keep it."""
@@ -121,18 +122,19 @@ def test_a_message_goes_into_the_maildir_and_leaves_the_spool(tmp_path: Path) ->
         assert file.read_bytes() == b"Return-Path: <from@example.net>\r\nhello\r\n"
         assert left(home.spool) == []
         assert home.told.deliveries == [
-            (
-                "delivered",
-                {
-                    "message_id": message_id,
-                    "sender": "from@example.net",
-                    "recipient": "ann@example.org",
-                    "domain": "example.org",
-                    "hop": "maildir local",
-                    "reply": "250 2.0.0 stored",
-                    "attempts": 1,
-                    "age_s": 0.0,
-                },
+            Attempt(
+                kind="delivered",
+                message_id=message_id,
+                connection_id="00/01-00042-00000000",
+                sender="from@example.net",
+                recipient="ann@example.org",
+                domain="example.org",
+                hop="maildir local",
+                reply="250 2.0.0 stored",
+                attempts=1,
+                age_s=0.0,
+                size_bytes=7,
+                remote="127.0.0.1",
             )
         ]
 
@@ -182,8 +184,8 @@ def test_a_transient_failure_is_tried_again_when_it_is_due() -> None:
                     0, "u@a.example", "a.example", State.QUEUED, T0 + 300, 1, "450 4.2.1 later", sink.gateway, T0
                 )
             ]
-            assert home.told.deliveries[0][0] == "deferred"
-            assert home.told.deliveries[0][1]["due_wall"] == T0 + 300
+            assert home.told.deliveries[0].kind == "deferred"
+            assert home.told.deliveries[0].due_wall == T0 + 300
             assert home.delivery.stats().delayed == 1
             home.later(300)
             wait(lambda: home.delivery.stats().deferrals == 2, "second try")
@@ -192,9 +194,9 @@ def test_a_transient_failure_is_tried_again_when_it_is_due() -> None:
             home.later(600)
             wait(lambda: home.delivery.stats().delivered == 1, "third try")
             assert left(home.spool) == []
-            assert home.told.deliveries[-1][1]["message_id"] == message_id
-            assert home.told.deliveries[-1][1]["attempts"] == 3
-            assert home.told.deliveries[-1][1]["age_s"] == 900
+            assert home.told.deliveries[-1].message_id == message_id
+            assert home.told.deliveries[-1].attempts == 3
+            assert home.told.deliveries[-1].age_s == 900
             assert home.delivery.stats().delayed == 0
 
 
@@ -257,7 +259,7 @@ def test_a_blackholed_recipient_is_accepted_and_forgotten() -> None:
         home.spool.commit(message, writer, lambda error: home.delivery.notify(message))
         wait(lambda: home.delivery.stats().delivered == 2, "delivery")
         assert [message.rcpts for message in sink.messages] == [[b"RCPT TO:<keep@a.example>"]]
-        assert home.told.deliveries[0][1]["reply"] == "554 5.7.0 [internal] Blackholed"
+        assert home.told.deliveries[0].reply == "554 5.7.0 [internal] Blackholed"
         assert left(home.spool) == []
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from gsmtp.core.records import Attempt
 from gsmtp.observe.deliveries import DeliveryEvents
 from gsmtp.observe.logs import EventLog, install
 from gsmtp.observe.writer import LineWriter
@@ -92,11 +93,11 @@ def test_the_standard_loggers_come_out_in_the_same_shape() -> None:
 def test_a_delivery_is_told_with_its_ids_and_its_answer() -> None:
     lines = Lines()
     log = DeliveryEvents(EventLog(lines))
-    fields = {"message_id": "00/01-00042-00000001", "sender": "a@x", "recipient": "b@y", "hop": "10.0.0.1:25"}
-    log.delivery("deferred", **fields, attempts=2, age_s=61.25, reply="451 4.3.0 later", domain="y", due_wall=1.0)
+    ids = ("00/01-00042-00000001", "00/01-00042-00000000")
+    log.delivery(Attempt("deferred", *ids, "a@x", "b@y", "y", "10.0.0.1:25", "451 4.3.0 later", 2, 61.25))
     assert _text(lines) == [
-        "warning  delivery deferred id=00/01-00042-00000001 sender=<a@x> recipient=<b@y> hop=10.0.0.1:25 attempt=2 "
-        'age_s=61.2 reply="451 4.3.0 later"\n'
+        "warning  delivery deferred id=00/01-00042-00000001 session=00/01-00042-00000000 sender=<a@x> recipient=<b@y> "
+        'hop=10.0.0.1:25 attempt=2 age_s=61.2 reply="451 4.3.0 later"\n'
     ]
 
 

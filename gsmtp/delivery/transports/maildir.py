@@ -134,7 +134,7 @@ def _is_folder(name: str) -> bool:
 
 
 def _outcome(reply: str, hop: str) -> Outcome:
-    return Outcome(int(reply[:3]), reply, hop)
+    return Outcome(int(reply[:3]), reply, hop, remote="127.0.0.1")
 
 
 def _store(job: _Job, body: StoredBody) -> str:

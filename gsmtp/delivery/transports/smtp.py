@@ -94,4 +94,6 @@ class SmtpTransport:
 def _unreachable(troubles: Sequence[HopUnreachable]) -> NoHopReachable:
     texts = {trouble.text for trouble in troubles}
     text = texts.pop() if len(texts) == 1 else NO_VALID_HOSTS
-    return NoHopReachable(f"{text}: {'; '.join(trouble.detail for trouble in troubles)}")
+    last = troubles[-1] if troubles else HopUnreachable(text, "")
+    told = "; ".join(trouble.detail for trouble in troubles)
+    return NoHopReachable(f"{text}: {told}", stage=last.stage, remote=last.remote)
