@@ -8,6 +8,7 @@ Source: reference/config-language.md section 15.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from ply import yacc
@@ -217,7 +218,8 @@ class _Tools:
             cls.parser = yacc.yacc(write_tables=False, debug=False)
         lexer = cls.lexer.clone()
         lexer.comments, lexer.depth = [], 0
-        return lexer, cls.parser
+        # A parser keeps its state in itself, and texts may be read in several native threads.
+        return lexer, copy.copy(cls.parser)
 
 
 def parse(text: str, name: str, problems: Problems) -> Document:

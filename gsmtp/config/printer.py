@@ -44,6 +44,25 @@ def to_conf(document: Document, problems: Problems) -> str:
     return _Printer(document, problems).document_text()
 
 
+def conf_lines(items: list[Item], indent: str, problems: Problems) -> list[str]:
+    """Statements that a program made as lines without their ends, each indented; a string may span several lines.
+
+    Args:
+        items: the statements.
+        indent: what stands before each.
+        problems: as for `to_conf`.
+    """
+    printer = _Printer(Document("", "", items), problems)
+    printer.print_body(items, indent)
+    return printer.lines
+
+
+def conf_value(value: ValueNode, problems: Problems, *, in_list: bool = False) -> str:
+    """A value as it stands behind ``=``, on one line unless a string spans several; `in_list`: as an item of a list."""
+    printer = _Printer(Document("", ""), problems)
+    return printer.scalar(value, in_list=in_list) if isinstance(value, Text) else printer.inline(value)
+
+
 def is_option_name(name: str) -> bool:
     """Whether the text can stand as the name of an option or a scope."""
     return (
@@ -63,7 +82,7 @@ class _Printer:
         self.lines: list[str] = []
 
     def document_text(self) -> str:
-        self._body(self.document.items, "")
+        self.print_body(self.document.items, "")
         self._comments(self.trivia.closing, "")
         return "\n".join(self.lines) + "\n" if self.lines else ""
 
@@ -90,7 +109,7 @@ class _Printer:
 
     # Statements
 
-    def _body(self, items: list[Item], indent: str) -> None:
+    def print_body(self, items: list[Item], indent: str) -> None:
         for item in items:
             notes = self.trivia.of(item)
             self._comments(notes.before, indent)
@@ -111,7 +130,7 @@ class _Printer:
             self._line(f"{indent}{head} {line}", notes.after)
             return
         self._line(f"{indent}{head} {{", notes.opening)
-        self._body(node.items, indent + _INDENT)
+        self.print_body(node.items, indent + _INDENT)
         self._comments(notes.closing, indent + _INDENT)
         self._line(f"{indent}}}", notes.after)
 
@@ -128,7 +147,7 @@ class _Printer:
             of_item = self.trivia.of(item)
             if not isinstance(item, OptionNode) or of_item.before or of_item.after:
                 return None
-            parts.append(f"{self._option_name(item)} = {self._inline(item.value)}")
+            parts.append(f"{self._option_name(item)} = {self.inline(item.value)}")
         text = "  ".join(parts)
         return None if "\n" in text else f"{{ {text} }}"
 
@@ -136,9 +155,9 @@ class _Printer:
         head = f"{indent}{self._option_name(node)} ="
         value = node.value
         if isinstance(value, Text):
-            self._line(f"{head} {self._scalar(value)}", notes.after)
+            self._line(f"{head} {self.scalar(value)}", notes.after)
             return
-        inline = self._inline(value)
+        inline = self.inline(value)
         many = bool(value.items if isinstance(value, ArrayNode) else value.pairs)
         spread = many and value.start >= 0 and "\n" in self.document.text[value.start : value.end]
         if not self.trivia.inside(value) and not spread and len(head) + len(inline) <= _WIDTH:
@@ -149,7 +168,7 @@ class _Printer:
         self._line(f"{head} {opener}", own.opening)
         inner = indent + _INDENT
         if isinstance(value, ArrayNode):
-            entries = [(item, self._scalar(item, in_list=True)) for item in value.items]
+            entries = [(item, self.scalar(item, in_list=True)) for item in value.items]
         else:
             entries = [(key, self._pair(key, one)) for key, one in value.pairs]
         for node_of, text in entries:
@@ -174,19 +193,19 @@ class _Printer:
 
     # Values
 
-    def _inline(self, value: ValueNode) -> str:
+    def inline(self, value: ValueNode) -> str:
         if isinstance(value, Text):
-            return self._scalar(value)
+            return self.scalar(value)
         if isinstance(value, ArrayNode):
-            parts = [self._scalar(item, in_list=True) for item in value.items]
+            parts = [self.scalar(item, in_list=True) for item in value.items]
             return f"( {' '.join(parts)} )" if parts else "( )"
         parts = [self._pair(key, one) for key, one in value.pairs]
         return f"[ {'  '.join(parts)} ]" if parts else "[ ]"
 
     def _pair(self, key: Text, value: Text | ArrayNode) -> str:
-        return f"{self._scalar(key, in_list=True)} = {self._inline(value)}"
+        return f"{self.scalar(key, in_list=True)} = {self.inline(value)}"
 
-    def _scalar(self, node: Text, *, in_list: bool = False) -> str:
+    def scalar(self, node: Text, *, in_list: bool = False) -> str:
         bare = not node.quoted and _BARE.fullmatch(node.text) and node.text.lower() not in _KEYWORDS
         # A word that begins with "**" is taken for a mark of bold print at the start of a statement only.
         if bare and not (in_list and "**" in node.text):

@@ -151,6 +151,8 @@ class _Loader:
                     "backup-file",
                 )
             self._include_file(member, span, chain, scope, readonly=node.readonly)
+        names = (self.shown.get(os.path.realpath(member), member) for member in members)
+        self.tree.includes[document.name, node.path.text] = tuple(name for name in names if name in self.tree.files)
 
     def _include_file(self, path: str, span: Span, chain: tuple[Span, ...], scope: Scope, *, readonly: bool) -> None:
         real = os.path.realpath(path)
@@ -181,7 +183,7 @@ class _Loader:
             try:
                 path = files.resolve(setting.value.text, setting.span.file, self.directories)
             except BadPath:
-                files.place(setting.value.text, setting.span.file)  # refuses other schemes
+                self.tree.local_changes = files.place(setting.value.text, setting.span.file)
                 return
             if not os.path.isfile(path):
                 raise BadPath("Local_Changes_File must be a file")
@@ -189,6 +191,7 @@ class _Loader:
                 what = "the main file" if os.path.realpath(path) == os.path.realpath(master) else "an included file"
                 raise BadPath(f"Local_Changes_File may not be {what}", "name a file of its own")
             self._merge(None, path, self.tree.root, (setting.span,))
+            self.tree.local_changes = path
         except BadPath as error:
             self.problems.error(span, str(error), error.hint, "local-changes-file")
 

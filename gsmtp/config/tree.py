@@ -129,7 +129,36 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Tree:
-    """What a load produced: the root scope and the files it came from, by path as shown in messages."""
+    """What a load produced, or what edits made of that.
+
+    Args:
+        root: the root scope.
+        files: the files that were read, by path as shown in messages, in the order of reading; the first is the master.
+        includes: the files (as in `files`) that an include statement stands for, by the file that holds the statement
+            and the path as written there.
+        local_changes: the file that Local_Changes_File names, as in `files` if it was read, or "".
+        ledger: where edits are written back from; None for a tree that nobody edited.
+    """
 
     root: Scope
     files: dict[str, SourceFile] = field(default_factory=dict)
+    includes: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    local_changes: str = ""
+    ledger: Ledger | None = None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What all trees that were made of one load by edits share.
+
+    Write-back always starts from the texts as they were loaded, so a change that is taken back leaves no trace.
+
+    Args:
+        loaded: the tree as it was read.
+        saved: the root of what the files on disk mean now: that of `loaded` until something is written back.
+        on_disk: the texts that were written back, by path.
+    """
+
+    loaded: Tree
+    saved: Scope
+    on_disk: dict[str, str] = field(default_factory=dict)

@@ -54,6 +54,17 @@ def to_yaml(document: Document, problems: Problems, scope: str = "global") -> st
     return _Printer(document, problems).document_text(scope)
 
 
+def yaml_lines(items: list[Item], scope: str, problems: Problems) -> list[str]:
+    """Statements that a program made, as the lines of a mapping, not indented.
+
+    Args:
+        items: the statements, none of which repeats another.
+        scope: the scope word (lower case) around them.
+        problems: as for `to_yaml`.
+    """
+    return _Printer(Document("", "", items), problems).body(items, scope)
+
+
 @dataclass(slots=True)
 class _Group:
     """The statements that share one key of a mapping."""
@@ -68,7 +79,7 @@ class _Printer:
         self.trivia = Trivia(document)
 
     def document_text(self, scope: str) -> str:
-        lines = self._body(self.document.items, scope)
+        lines = self.body(self.document.items, scope)
         lines += self._comments(self.trivia.closing, bool(lines))
         return "\n".join(lines or ["{}"]) + "\n"
 
@@ -100,7 +111,7 @@ class _Printer:
 
     # Scopes
 
-    def _body(self, items: list[Item], scope: str) -> list[str]:
+    def body(self, items: list[Item], scope: str) -> list[str]:
         """The lines of a scope: a mapping, or a list of mappings."""
         segments = _segments(items)
         if len(segments) == 1:
