@@ -74,7 +74,9 @@ class Answer:
     Args:
         status: PASS with `secret` for FetchSecret, PASS or FAIL for CheckPassword; FAIL for an unknown user; ERROR
             when the back end can't tell.
-        secret: clear text or hex digest as bytes, or a ScramSecret; None unless a FetchSecret passed.
+        secret: clear text or hex digest as bytes, or a ScramSecret, where a FetchSecret passed. With FAIL it may be a
+            decoy (as a known user's would look, salt and iterations included), so that the dialogue goes on as for
+            one who exists; the mechanism makes one where there is none. The exchange fails all the same.
         reason: for the log only.
     """
 
