@@ -7,7 +7,9 @@ Unscripted, it accepts everything. `script["RCPT"]` is a queue of answers for th
 from __future__ import annotations
 
 import socket
+import sys
 import threading
+import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -51,6 +53,7 @@ class Sink:
         rcpt: answers to RCPT by address.
         final: LMTP's answers after the body by address.
         port: where to listen; 0 for any.
+        host: likewise.
     """
 
     lmtp: bool = False
@@ -59,6 +62,7 @@ class Sink:
     rcpt: dict[bytes, Answer] = field(default_factory=dict)
     final: dict[bytes, Answer] = field(default_factory=dict)
     port: int = 0
+    host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self.messages: list[Received] = []
@@ -69,7 +73,7 @@ class Sink:
             self._queues[verb].extend(answers)
         self._open: list[socket.socket] = []
         self._changed = threading.Condition()
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server((self.host, self.port))
         self.port = self._listener.getsockname()[1]
 
     @property
@@ -80,7 +84,7 @@ class Sink:
     @property
     def gateway(self) -> str:
         """Its address as `Gateway` takes it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def wait_for(self, count: int, deadline_s: float = 20.0) -> list[Received]:
         """The messages, once there are `count`; AssertionError at the deadline. Blocks the whole thread."""
@@ -253,3 +257,19 @@ class _Session:
 def address_of(line: bytes) -> bytes:
     """The address in a MAIL or RCPT line."""
     return line[line.index(b"<") + 1 : line.index(b">")]
+
+
+def main() -> None:
+    """As a program: HOST PORT lmtp|smtp FILE, which gets every message's bytes as they come."""
+    host, port, protocol, file = sys.argv[1:]
+    with Sink(lmtp=protocol == "lmtp", host=host, port=int(port)) as sink, open(file, "wb", buffering=0) as out:
+        written = 0
+        while True:
+            for message in sink.messages[written:]:
+                out.write(message.body)
+                written += 1
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()
