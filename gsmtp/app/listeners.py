@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from ipaddress import ip_address
 
 from gsmtp.config.scopes import Configuration, ListenStanza
+from gsmtp.core.address import Endpoint
 from gsmtp.core.errors import ConfigError
 from gsmtp.runtime.pools import FALLBACK, Pools, WorkPool
 from gsmtp.runtime.sockets import BindError, RawSocket, close_listening, open_listening
@@ -31,7 +34,7 @@ class ListenerSet:
         """Open the sockets of a first configuration. Raises ConfigError that names the stanza; then none is open."""
         try:
             for key, stanza in _wanted(configuration).items():
-                self._bound[key] = (stanza, _open(stanza))
+                self._bound[key] = (stanza, self._open(stanza, self._bound.values()))
         except ConfigError:
             self.close()
             raise
@@ -62,7 +65,8 @@ class ListenerSet:
         opened: dict[str, RawSocket] = {}
         try:
             for key, stanza in added.items():
-                opened[key] = _open(stanza)
+                beside = [(wanted[at], one.socket) for at, one in self.listeners.items() if at not in removed]
+                opened[key] = self._open(stanza, [*beside, *((added[at], raw) for at, raw in opened.items())])
         except ConfigError:
             for raw in opened.values():
                 close_listening(raw)
@@ -86,7 +90,9 @@ class ListenerSet:
     def _reopen(self, removed: dict[str, Listener], service: Service) -> None:
         for key, old in removed.items():
             try:
-                raw = _open(old.stanza)
+                raw = self._open(
+                    old.stanza, [(one.stanza, one.socket) for one in self.listeners.values() if not one.closed]
+                )
             except ConfigError as error:  # somebody took it in that moment
                 self._events.event("critical", "net", f"lost a socket: {error}")
                 del self.listeners[key]
@@ -94,6 +100,15 @@ class ListenerSet:
             listener = Listener(service, old.stanza, raw, old.work_pool)
             self.listeners[key] = listener
             listener.start()
+
+    def _open(self, stanza: ListenStanza, others: Iterable[tuple[ListenStanza, RawSocket]]) -> RawSocket:
+        """Open a socket beside our own others; ``:25`` and ``10.0.0.1:25`` may both be there."""
+        beside = [raw for other, raw in others if raw.fileno() >= 0 and _overlap(stanza.endpoint, other.endpoint)]
+        try:
+            return open_listening(stanza.endpoint, stanza.view, beside)
+        except BindError as error:
+            span = stanza.scope.span
+            raise ConfigError(f'{span}: error: Listen "{stanza.name}": {error}') from error
 
     def _pool(self, configuration: Configuration, stanza: ListenStanza) -> WorkPool:
         problem = configuration.pool_problem(stanza)
@@ -128,12 +143,11 @@ def _lost_its_file(listener: Listener) -> bool:
     return endpoint.family == "unix" and not os.path.exists(endpoint.host)
 
 
-def _open(stanza: ListenStanza) -> RawSocket:
-    try:
-        return open_listening(stanza.endpoint, stanza.view)
-    except BindError as error:
-        span = stanza.scope.span
-        raise ConfigError(f'{span}: error: Listen "{stanza.name}": {error}') from error
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
+    """Whether one is on all addresses of the other's port."""
+    if one.family == "unix" or (one.family, one.port) != (other.family, other.port) or not one.port:
+        return False
+    return ip_address(one.host).is_unspecified != ip_address(other.host).is_unspecified
 
 
 def _shown(listener: Listener) -> str:

@@ -15,6 +15,7 @@ from gsmtp.config.diagnostics import Problems, Span
 from gsmtp.config.kinds import item_texts
 from gsmtp.config.option import OPTIONS
 from gsmtp.config.scopes import Configuration, ListenStanza, pool_problem, predefined_pool
+from gsmtp.config.stanza import STANZAS
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.titles import scope_title
 from gsmtp.config.tree import Scalar, Scope, Setting, Tree
@@ -32,12 +33,13 @@ def cross_check(tree: Tree, problems: Problems) -> None:
         _listen_hides_peer,
         _empty_listeners,
         _maildirs,
+        _needed_options,
     ):
         rule(tree, problems)
     if problems.has_errors:
         return
     configuration = Configuration(tree)
-    for late_rule in (_pools, _use_ssl, _open_relays, _sockets_in_conflict):
+    for late_rule in (_pools, _use_ssl, _open_relays):
         late_rule(configuration, problems)
     _routes(tree, configuration, problems)
 
@@ -172,6 +174,16 @@ def _maildirs(tree: Tree, problems: Problems) -> None:
             )
 
 
+def _needed_options(tree: Tree, problems: Problems) -> None:
+    for scope in tree.root.walk():
+        stanza = STANZAS.get(scope.kind)
+        for name, sample in stanza.needs.items() if stanza is not None and stanza.served else ():
+            if name not in scope.settings:
+                problems.error(
+                    scope.span, f"{scope_title(scope)} has no {name}", hint=f"set {sample}", code="missing-option"
+                )
+
+
 # --- sockets and pools ----------------------------------------------------------------------------
 
 
@@ -246,26 +258,6 @@ def _use_ssl(configuration: Configuration, problems: Problems) -> None:
                 f"Use_SSL is not served yet: clients of {scope_title(scope)} are spoken to in clear text",
                 hint="take Use_SSL away, or disable the Listen",
                 code="not-served",
-            )
-
-
-def _sockets_in_conflict(configuration: Configuration, problems: Problems) -> None:
-    """``:25`` and ``10.0.0.1:25`` can't both be bound on Linux: the second bind says that the address is in use."""
-    open_ones = [listen for listen in configuration.listens if listen.is_enabled and not listen.unserved_reason]
-    anys: dict[tuple[str, int], ListenStanza] = {
-        (listen.endpoint.family, listen.endpoint.port): listen
-        for listen in open_ones
-        if listen.endpoint.family != "unix" and listen.endpoint.port and ip_address(listen.endpoint.host).is_unspecified
-    }
-    for listen in open_ones:
-        other = anys.get((listen.endpoint.family, listen.endpoint.port))
-        if other is not None and other is not listen:
-            problems.warning(
-                listen.scope.span,
-                f"{scope_title(listen.scope)} can't be bound: {scope_title(other.scope)} has its port on all addresses",
-                hint="use a Peer or Pathway in one of them, or name each address",
-                code="socket-conflict",
-                related=[("all addresses are taken here", other.scope.span)],
             )
 
 

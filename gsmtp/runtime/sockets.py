@@ -10,7 +10,7 @@ import _socket
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gsmtp.config.view import View
 from gsmtp.core.address import Endpoint
@@ -26,15 +26,27 @@ class BindError(GsmtpError):
     """A socket could not be made; the text says which and why."""
 
 
-def open_listening(endpoint: Endpoint, view: View) -> RawSocket:
+def open_listening(endpoint: Endpoint, view: View, others: Collection[RawSocket] = ()) -> RawSocket:
     """Make the socket of a Listen: options, bind, listen.
 
     `Listen_Backlog` is the argument of ``listen(2)``; ``*`` is IPv4 and ``[*]`` IPv6 only, so both may be
-    configured for one port. Raises BindError.
+    configured for one port.
+
+    Args:
+        endpoint: what to bind.
+        view: its options.
+        others: our own sockets on the same port, on all addresses where this is on one of them or the other way
+            round. The kernel gives each connection to the most specific one.
+
+    Raises:
+        BindError: it can't be made.
     """
     family = _FAMILIES[endpoint.family]
     raw = _socket.socket(family, _socket.SOCK_STREAM)
     try:
+        for sharing in [raw, *others] if others else ():
+            # processes of other users can't share it; a second server of ours is stopped by the spool's lock
+            sharing.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
         raw.setblocking(False)
         if endpoint.family == "unix":
             _bind_unix(raw, endpoint.host, view[FILE_MODE])

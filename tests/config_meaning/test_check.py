@@ -221,11 +221,6 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
             "[put a TLS proxy in front, or take Use_SSL away to speak clear text]",
         ),
         (
-            'ESMTP_Listener { Listen ":25" { } Listen "10.0.0.1:25" { } }',
-            '1:35: warning: Listen "10.0.0.1:25" can\'t be bound: Listen ":25" has its port on all addresses '
-            "[use a Peer or Pathway in one of them, or name each address]",
-        ),
-        (
             "maildir { basedir = /m }",
             "1:1: warning: maildir names no domains: no mail is stored in it "
             '[set domains = ( "example.com" ), or all_domains = true]',

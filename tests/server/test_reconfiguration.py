@@ -83,7 +83,8 @@ def test_sessions_for_which_nothing_changed_go_on(tmp_path: Path) -> None:
     with running(tmp_path, conf()) as server:
         client = server.client().greet()
         other = server.client(source="127.0.0.9").greet()
-        reload(server, conf('domain "else.example" { gateway = "127.0.0.1" }', inside='peer "127.0.0.9" { idle_time = 7 }'))
+        gateway = 'domain "else.example" { gateway = "127.0.0.1" }'
+        reload(server, conf(gateway, inside='peer "127.0.0.9" { idle_time = 7 }'))
         assert client.transaction().startswith(b"250 ")
         assert other.say(b"MAIL FROM:<a@example.net>") == TOLD
         client.close()

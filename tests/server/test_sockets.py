@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gsmtp.core.errors import ConfigError, SpoolUnhealthy
-from tests.support.inprocess import Client, running
+from tests.support.inprocess import BASE, Client, running
+from tests.support.ports import free_port
 
 
 def _most_backlog(raw: socket.socket) -> int:
@@ -161,3 +162,28 @@ def test_a_start_that_fails_after_the_bind_leaves_no_socket_file(tmp_path: Path)
         with pytest.raises(SpoolUnhealthy, match="is in use by process"), running(tmp_path, conf):
             pass
     assert not path.exists()
+
+
+def test_one_address_and_all_addresses_share_a_port(tmp_path: Path) -> None:
+    port = free_port()
+    every = f'Listen "*:{port}" {{ banner_hostname = all.example.com }}'
+    one = f'Listen "127.0.0.5:{port}" {{ banner_hostname = one.example.com }}'
+
+    def banner(address: str) -> bytes:
+        client = Client((address, port))
+        word = client.reply().split()[1]
+        client.close()
+        return word
+
+    with running(tmp_path, f"ESMTP_Listener {{ {every} {one} }}") as server:
+        for _ in range(20):
+            assert banner("127.0.0.5") == b"one.example.com"
+            assert banner("127.0.0.6") == b"all.example.com"
+        base = BASE.format(spool=tmp_path / "spool")
+        for listens in (every, f"{one} {every}", one, f"{every} {one}"):
+            server.reconfigure(f"{base} ESMTP_Listener {{ {listens} }}")
+            assert banner("127.0.0.5") == (b"one.example.com" if one in listens else b"all.example.com")
+            if every in listens:
+                assert banner("127.0.0.6") == b"all.example.com"
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.7", port))

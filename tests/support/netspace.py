@@ -105,7 +105,7 @@ def serving_in(
         conf = conf.replace(old, new)
     file = folder / name
     file.write_text(conf)
-    log = folder / "log"
+    log = folder / "output"
     log.touch()
     process = space.spawn(sys.executable, "-m", "gsmtp", "run", str(file), log=log, cwd=folder)
     try:
