@@ -37,6 +37,7 @@ setup(
         "PyYAML>=6.0.1",
     ],
     extras_require={
+        "pgsql": ["psycopg[binary]>=3.1"],
         "dev": [
             "crossplane>=0.5.8",
             "honcho>=2.0.0",

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gsmtp.config.scopes import Configuration
+from gsmtp.core.clock import SystemClock
+from gsmtp.datasource.store import Datasources
 from gsmtp.observe.logs import EventLog
 from gsmtp.policy.chain import HOOKS, Chain, Hook
 from gsmtp.runtime.native import HubMailbox, NativePool
@@ -37,9 +39,11 @@ class Resources:
 
     Args:
         chain: built-in checks and the hooks of scripts and modules.
+        datasources: what modules and stores ask.
     """
 
     chain: Chain
+    datasources: Datasources
 
 
 def prepare(configuration: Configuration, old: Resources | None, around: Surroundings) -> Resources:
@@ -48,7 +52,12 @@ def prepare(configuration: Configuration, old: Resources | None, around: Surroun
     Raises:
         ConfigError: one of them can't be built; what was built before it is given up again.
     """
-    return Resources(chain=Chain(_hooks(configuration, old, around)))
+    datasources = Datasources.build(configuration, old.datasources if old else None, around.mailbox, SystemClock())
+    try:
+        return Resources(chain=Chain(_hooks(configuration, old, around)), datasources=datasources)
+    except BaseException:
+        datasources.release()
+        raise
 
 
 def _hooks(configuration: Configuration, old: Resources | None, around: Surroundings) -> Iterable[Hook]:
@@ -57,3 +66,4 @@ def _hooks(configuration: Configuration, old: Resources | None, around: Surround
 
 def give_up(resources: Resources) -> None:
     """Let go of parts that were prepared and never took effect, or that a later configuration has replaced."""
+    resources.datasources.release()

@@ -20,6 +20,7 @@ import gevent.event
 
 from gsmtp.app.listeners import ListenerSet
 from gsmtp.app.loading import Loaded, compile_checked, load
+from gsmtp.app.loggers import LogKeeper
 from gsmtp.app.options import DRAIN_TIME
 from gsmtp.app.resources import Resources, Surroundings, give_up, prepare
 from gsmtp.config.diagnostics import Problems, Severity
@@ -32,8 +33,6 @@ from gsmtp.core.errors import ConfigError, GsmtpError
 from gsmtp.core.ids import IdMaker
 from gsmtp.core.reply import SHUTTING_DOWN
 from gsmtp.delivery.queue import Delivery
-from gsmtp.observe.deliveries import DeliveryEvents
-from gsmtp.observe.journal import Journal
 from gsmtp.observe.logs import EventLog
 from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.identity import become, owner_of, raise_file_limit
@@ -75,6 +74,7 @@ class Supervisor:
         self._native = NativePool("IO", 4, mailbox)
         self._around = Surroundings(events, self._native, mailbox)
         self._resources: Resources
+        self._logs = LogKeeper(events, mailbox)
         self._pools = Pools()
         self._pools.configure(configuration)
         self._listeners = ListenerSet(self._pools, events)
@@ -127,6 +127,7 @@ class Supervisor:
 
     def reopen_logs(self) -> None:
         """Close and reopen all log files."""
+        self._logs.reopen()
 
     # --- start
 
@@ -141,6 +142,7 @@ class Supervisor:
             self._write_pidfile(view[PIDFILE])
             _make_folder(view[SPOOLBASE], owner_of(security))
             become(security)
+            self._logs.use(self._logs.prepare(self._configuration), self._configuration)
             self._spool = SqliteSpool.open_at(
                 view[SPOOLBASE],
                 mode=view[SPOOL_MODE],
@@ -150,22 +152,24 @@ class Supervisor:
             )
         except BaseException:
             self._listeners.close()
+            self._logs.close()
             self._remove_pidfile()
             raise
         clock = SystemClock()
-        self._delivery = Delivery(self._spool, self._configuration, self._native, clock, DeliveryEvents(self._events))
+        self._delivery = Delivery(self._spool, self._configuration, self._native, clock, self._logs.journal)
         self._service = Service(
             configuration=self._configuration,
             spool=self._spool,
             chain=self._resources.chain,
             wheel=self._wheel,
             events=self._events,
-            journal=Journal(self._events),
+            journal=self._logs.journal,
             ids=IdMaker(self._spool.generation, os.getpid()),
             hostname=_hostname(self._configuration),
             clock=clock,
             accepted=self._delivery.notify,
         )
+        self._logs.tell(self._service)
         self._tell_recovery()
         self._delivery.start()
         self._listeners.start(self._service)
@@ -208,6 +212,7 @@ class Supervisor:
 
         Asked for during the start or another reload, it is done once more when that is over: the file may have changed.
         """
+        self._logs.reopen()  # what rotates logs sends HUP, and the file may be as bad as it likes
         self._reload_wanted = True
         if self._is_busy or self._stop.is_set():
             return
@@ -282,11 +287,16 @@ class Supervisor:
         """Replace the configuration in force. Raises ConfigError with nothing changed."""
         if self._stop.is_set():
             return  # a server that drains opens nothing any more
-        resources = prepare(new, self._resources, self._around)
+        loggers = self._logs.prepare(new)
         try:
-            changes = self._listeners.apply(new, self._service)
+            resources = prepare(new, self._resources, self._around)
+            try:
+                changes = self._listeners.apply(new, self._service)
+            except BaseException:
+                give_up(resources)
+                raise
         except BaseException:
-            give_up(resources)
+            self._logs.discard(loggers)
             raise
         for what in _unchangeable(self._configuration, new):
             self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
@@ -295,6 +305,8 @@ class Supervisor:
         self._service.hostname = _hostname(new)
         self._service.chain = resources.chain
         self._service.reconfigure(new)
+        self._logs.use(loggers, new)
+        self._logs.tell(self._service)
         self._delivery.reconfigure(new)
         give_up(old)
         self._events.event(
@@ -346,8 +358,10 @@ class Supervisor:
         for connection in list(service.connections):
             connection.abandon()
         self._spool.close()
+        give_up(self._resources)
         self._remove_pidfile()
         self._events.event("info", "stop", "stopped", transactions_cut=cut or None, **asdict(service.totals))
+        self._logs.close()
 
     # --- pidfile
 

@@ -20,15 +20,22 @@ DECLARING_MODULES = (
     "gsmtp.smtp.format_options",
     "gsmtp.runtime.options",
     "gsmtp.spool.options",
+    "gsmtp.datasource.options",
     "gsmtp.policy.options",
     "gsmtp.delivery.options",
     "gsmtp.observe.options",
+    "gsmtp.observe.logger_options",
     "gsmtp.server.options",
     "gsmtp.app.options",
 )
 """Where options and stanzas are declared beside, or on behalf of, the code that reads them."""
 
-PLUGIN_FOLDERS = ("gsmtp.smtp.ext", "gsmtp.policy.checks", "gsmtp.delivery.transports")
+PLUGIN_FOLDERS = (
+    "gsmtp.datasource.drivers",
+    "gsmtp.smtp.ext",
+    "gsmtp.policy.checks",
+    "gsmtp.delivery.transports",
+)
 """Folders of which every file is loaded."""
 
 ENTRY_POINTS = "gsmtp.plugins"

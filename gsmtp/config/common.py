@@ -134,6 +134,11 @@ THREADPOOL = declare_stanza(
 SECURITY = declare_stanza(
     Stanza("Security", Name.NONE, _GLOBAL, "Whose rights the server has once its sockets are bound.")
 )
+DEBUG_FLAGS = declare_stanza(
+    Stanza(
+        "Debug_Flags", Name.NONE, _GLOBAL, "Which messages of the server's parts are logged: for each level the parts."
+    )
+)
 DOMAIN = declare_stanza(
     Stanza(
         "Domain",
@@ -171,13 +176,12 @@ def _later(
         )
 
 
-LOG_LEVEL_LATER = "`gsmtp run --log-level` sets the level of the whole log"
 CONSOLE_LATER = "there is no console yet"
 BINDING_LATER = "all mail is sent from the system's own address"
 CLUSTER_NEVER = "gsmtp forms no clusters"
 LISTENER_LATER = "its sockets are not opened"
 _CONTENT = "messages are neither judged nor changed by it"
-_LOGGER = "the log goes to standard output, not to Momentum's files"
+_LOGGER = "it writes no file: mainlog, rejectlog, paniclog and acctlog are written by ec_logger"
 ADAPTIVE_NEVER = "delivery is not adaptive"
 ALIAS_LATER = "recipients are kept as they came: there are no aliases yet"
 DELAY_LATER = "notices of delay are not sent yet"
@@ -189,13 +193,6 @@ _later(
     "one process serves all sessions",
     name=Name.REQUIRED,
     doc="A named group of event loops: worker processes that share the sockets.",
-    free_form=False,
-)
-_later(
-    "Debug_Flags",
-    LOG_LEVEL_LATER,
-    name=Name.NONE,
-    doc="What is logged: for each level the subsystems whose messages are.",
     free_form=False,
 )
 _later(
@@ -252,12 +249,9 @@ _later("manager", CLUSTER_NEVER, inside=("logs",))
 _later("snmp snmp_traps", SNMP_NEVER)
 _later("adaptive adaptive_backstore_leveldb adaptive_backstore_riak", ADAPTIVE_NEVER)
 _later("adaptive_sweep_rule", ADAPTIVE_NEVER, inside=("global", "domain", "binding", "binding_group"))
-_later("Datasource", "there are no datasources yet", name=Name.REQUIRED, name_kind=NameKind.CASE)
-_later("ds_core", "there are no datasources yet")
 _later("auth_ds ac_auth smtp_auth_proxy auth_radius", AUTH_LATER)
-_later("Scheme", AUTH_LATER, name=Name.REQUIRED, inside=("auth_ds", "alias"))
 _later("alias", ALIAS_LATER)
-_later("ec_logger bounce_logger custom_logger chunk_logger reception_timing inbound_audit", _LOGGER)
+_later("bounce_logger custom_logger chunk_logger reception_timing inbound_audit", _LOGGER)
 _later("mail_loop", "Received fields are not counted yet")
 _later("scriptlet alerting", "there are no policy scripts yet")
 _later("conntrol cidrdb smtp_cbv smtp_rcptto_proxy fbl sched", "gsmtp has no such module")

@@ -6,8 +6,8 @@ stanza beside its code, as options are. Source: reference/config-language.md sec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gsmtp.core.errors import ConfigError
@@ -45,6 +45,7 @@ class Stanza:
         reason: why it is not served.
         free_form: whether any option name is accepted in it (scopes that are not served).
         ours: a stanza of gsmtp that Momentum doesn't know.
+        needs: options that each instance must set, with what to write, e.g. ``{"uri": 'uri = ( "sqlite:/file" )'}``.
     """
 
     word: str
@@ -56,6 +57,7 @@ class Stanza:
     reason: str = ""
     free_form: bool = False
     ours: bool = False
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from gsmtp.app import wiring
 from gsmtp.app.wiring import load
 from gsmtp.config.option import OPTIONS, Option
 from tests.support.source import ROOT, files, module_name, parsed, shown
 
 load()
 
-PLUGIN_FOLDERS = ("gsmtp/smtp/ext", "gsmtp/policy/checks", "gsmtp/delivery/transports")
+PLUGIN_FOLDERS = tuple(folder.replace(".", "/") for folder in wiring.PLUGIN_FOLDERS)
 PLUGINS = [p for folder in PLUGIN_FOLDERS for p in files(folder) if not p.name.startswith("_")]
 
 
