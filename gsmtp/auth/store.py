@@ -1,7 +1,7 @@
 """What a credential store is, which URI schemes there are, and the stores that one configuration has opened.
 
 A store is one file in `auth/stores/`: a function under ``@store("file")`` that opens what a URI names. How parameters
-reach it: a configuration says ``AuthPlainParameters = [ uri = "file:///etc/gsmtp/users" log_authentication = "true" ]``;
+reach it: a configuration says ``AuthPlainParameters = [ uri = "file:///etc/users" log_authentication = "true" ]``;
 the opener gets a `Source` with the whole dictionary (`Source.parameters`, keys in lower case), the mechanism it is for,
 what follows ``scheme://`` (`Source.rest`) and the configuration. A scheme that a configuration itself defines
 (``auth_ds { Scheme "s" { … } }``, used as ``s://``) is announced by ``@store_family(schemes)``.
