@@ -7,11 +7,13 @@ a record costs no more than a call of `EventLog.event`.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.records import (
+    Attempt,
     AuthAttempt,
     Authorization,
     Reception,
@@ -21,7 +23,7 @@ from gsmtp.core.records import (
     SessionEnd,
     TlsFailure,
 )
-from gsmtp.observe.logs import EventLog
+from gsmtp.observe.logs import EventLog, Trouble
 
 _PLAIN_WORDS = re.compile(r"[ !#-\[\]-~]*")
 _PHASES = {
@@ -44,15 +46,22 @@ _PHASES = {
 """Short words for Momentum's state names (reference/console-and-logs.md section 4)."""
 
 
+_DELIVERY_LEVELS = {"delivered": "info", "deferred": "warning", "failed": "error"}
+_AUTH_WORDS = {"pass": "logged in", "fail": "login failed", "error": "login not judged", "timeout": "login timed out"}
+
+
 class RecordLog(Protocol):
-    """Something else that takes every record: the files of an ec_logger."""
+    """Something else that takes every record (`observe.ec_logger`)."""
 
     def record(self, record: Record) -> None:
         """Take one record. Must not block."""
 
+    def trouble(self, trouble: Trouble) -> None:
+        """Take an error of the server itself. Must not block."""
+
 
 class Journal:
-    """Takes records and has them written.
+    """Takes records and has them written; what the delivery side tells comes here too (`delivery.worker.DeliveryLog`).
 
     Args:
         events: readable or JSON lines.
@@ -61,6 +70,7 @@ class Journal:
     def __init__(self, events: EventLog) -> None:
         self._events = events
         self._logs: Sequence[RecordLog] = ()
+        events.on_trouble = self._trouble
 
     def record(self, record: Record) -> None:
         """Write a record wherever it belongs. Never blocks."""
@@ -68,9 +78,22 @@ class Journal:
         for log in self._logs:
             log.record(record)
 
+    delivery = record
+    """One recipient's attempt ended."""
+
+    def problem(self, text: str, error: BaseException | None = None) -> None:
+        """Something is wrong on our side with a delivery; `error` carries the traceback."""
+        shown = "".join(traceback.format_exception(error)) if error is not None else None
+        self._events.event("error", "delivery", text, traceback=shown)
+
     def use(self, logs: Sequence[RecordLog]) -> None:
         """Have records written to these from now on, and to none that were there before."""
         self._logs = logs
+
+    def _trouble(self, trouble: Trouble) -> None:
+        if trouble.level != "warning":
+            for log in self._logs:
+                log.trouble(trouble)
 
     # --- readable lines
 
@@ -89,95 +112,133 @@ class Journal:
             if words.count(" ") == 6 and _PLAIN_WORDS.fullmatch(words):
                 events.plain(f"info     smtp     {what} {words}\n")
                 return
-        events.event(
+        events.line(
             "info",
             "smtp",
             what,
-            id=envelope.message_id,
-            session=peering.connection_id,
-            client=peering.remote or "unix",
-            sender=f"<{envelope.reverse_path}>",
-            recipients=recipients,
-            size=envelope.size_bytes,
-            protocol=envelope.protocol,
+            {
+                "id": envelope.message_id,
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "sender": f"<{envelope.reverse_path}>",
+                "recipients": recipients,
+                "size": envelope.size_bytes,
+                "protocol": envelope.protocol,
+            },
         )
 
     def _tell_rejection(self, record: Rejection) -> None:
         peering = record.peering
         phase = _PHASES.get(record.state, record.state)
         mess = record.mess
-        self._events.event(
+        self._events.line(
             "info",
             "smtp",
             "rejected",
-            session=peering.connection_id,
-            client=peering.remote or "unix",
-            phase=phase,
-            reply=str(record.reply),
-            check=record.check,
-            reason=record.reason or None,
-            sender=mess.get("mailfrom_string"),
-            recipient=mess.get("rcptto_string") if phase == "rcptto" else None,
+            {
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "phase": phase,
+                "reply": str(record.reply),
+                "check": record.check,
+                "reason": record.reason or None,
+                "sender": mess.get("mailfrom_string"),
+                "recipient": mess.get("rcptto_string") if phase == "rcptto" else None,
+            },
         )
 
     def _tell_auth(self, record: AuthAttempt) -> None:
         peering = record.peering
-        self._events.event(
+        self._events.line(
             "info" if record.status == "pass" else "warning",
             "auth",
             _AUTH_WORDS.get(record.status, record.status),
-            session=peering.connection_id,
-            client=peering.remote or "unix",
-            mechanism=record.mechanism,
-            user=record.user or None,
-            reason=record.reason or None,
+            {
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "mechanism": record.mechanism,
+                "user": record.user or None,
+                "reason": record.reason or None,
+            },
         )
 
     def _tell_authorization(self, record: Authorization) -> None:
         peering = record.peering
-        self._events.event(
+        self._events.line(
             "info" if record.verdict > 0 else "warning",
             "control",
             {1: "command", 0: "command denied"}.get(record.verdict, "command not judged"),
-            session=peering.connection_id,
-            client=peering.remote or "unix",
-            user=record.user or None,
-            command=record.command,
-            role=record.role or None,
+            {
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "user": record.user or None,
+                "command": record.command,
+                "role": record.role or None,
+            },
+        )
+
+    def _tell_attempt(self, record: Attempt) -> None:
+        self._events.line(
+            _DELIVERY_LEVELS.get(record.kind, "info"),
+            "delivery",
+            record.kind,
+            {
+                "id": record.message_id,
+                "session": record.connection_id,
+                "sender": f"<{record.sender}>",
+                "recipient": f"<{record.recipient}>",
+                "hop": record.hop,
+                "attempt": record.attempts,
+                "age_s": f"{record.age_s:.1f}",
+                "reply": record.reply,
+            },
         )
 
     def _tell_begin(self, record: SessionBegin) -> None:
-        """Not told: one line a session, at its end, is enough."""
+        peering = record.peering
+        self._events.line(
+            "debug",
+            "smtp",
+            "connected",
+            {
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "listen": peering.endpoint,
+                "pathway": peering.pathway,
+            },
+        )
 
     def _tell_end(self, record: SessionEnd) -> None:
         peering = record.peering
-        self._events.event(
+        self._events.line(
             "info",
             "smtp",
-            "session",
-            session=peering.connection_id,
-            client=peering.remote or "unix",
-            end=record.reason,
-            seconds=f"{record.seconds:.3f}",
-            messages=record.messages,
-            state=record.state,
-            tls=record.tls or None,
-            user=record.user or None,
+            "disconnected",
+            {
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "end": record.reason,
+                "seconds": f"{record.seconds:.3f}",
+                "messages": record.messages,
+                "state": record.state,
+                "tls": record.tls or None,
+                "user": record.user or None,
+            },
         )
 
     def _tell_tls_failure(self, record: TlsFailure) -> None:
         peering = record.peering
-        self._events.event(
+        self._events.line(
             "info",
             "tls",
             "handshake failed",
-            session=peering.connection_id,
-            client=peering.remote or "unix",
-            reason=record.reason,
+            {
+                "session": peering.connection_id,
+                "client": peering.remote or "unix",
+                "reason": record.reason,
+            },
         )
 
-
-_AUTH_WORDS = {"pass": "logged in", "fail": "login failed", "error": "login not judged", "timeout": "login timed out"}
 
 _TELLERS: dict[type, Callable[[Journal, Any], None]] = {
     Reception: Journal._tell_reception,
@@ -187,6 +248,7 @@ _TELLERS: dict[type, Callable[[Journal, Any], None]] = {
     SessionBegin: Journal._tell_begin,
     SessionEnd: Journal._tell_end,
     TlsFailure: Journal._tell_tls_failure,
+    Attempt: Journal._tell_attempt,
 }
 
 

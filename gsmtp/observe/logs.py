@@ -13,6 +13,9 @@ import json
 import logging
 import re
 import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -31,7 +34,26 @@ LEVELS = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
+_TO_KEEP = ("critical", "error", "warning")
+_KEPT = 10
 _PLAIN = re.compile(r"[!#-\[\]-~]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something went wrong with the server itself.
+
+    Args:
+        wall: when, seconds since the epoch.
+        level: "critical", "error" or "warning".
+        area: the part of the server.
+        text: what, with its values, in one line.
+    """
+
+    wall: float
+    level: str
+    area: str
+    text: str
 
 
 class EventLog:
@@ -40,13 +62,21 @@ class EventLog:
     Args:
         sink: takes the lines.
         as_json: one JSON object a line instead of text.
+
+    Attributes:
+        recent: the last ten troubles of each level, the oldest first.
+        on_trouble: told of each trouble, None for nobody.
     """
 
     def __init__(self, sink: Sink, *, as_json: bool = False) -> None:
         self._sink = sink
         self.as_json = as_json
+        self.recent: dict[str, deque[Trouble]] = {level: deque(maxlen=_KEPT) for level in _TO_KEEP}
+        self.on_trouble: Callable[[Trouble], object] | None = None
         self._second = -1
         self._stamp = ""
+        self._format = ""
+        self._formatted = ""
 
     def event(self, level: str, area: str, what: str, **fields: object) -> None:
         """Write one event.
@@ -57,21 +87,34 @@ class EventLog:
             what: the event in one to three words, or a sentence when there are no fields.
             fields: what belongs to it, in order; None values are left out.
         """
-        stamp = self._time()
+        if level in _TO_KEEP:
+            self._keep(level, area, what, fields)
+        self.line(level, area, what, fields)
+
+    def line(self, level: str, area: str, what: str, fields: dict[str, object]) -> None:
+        """Write one event that is no trouble of the server, whatever its level: e.g. that a message was refused."""
         if self.as_json:
-            record = {"time": stamp, "level": level, "area": area, "event": what}
+            record = {"time": self._time(), "level": level, "area": area, "event": what}
             record.update((key, value) for key, value in fields.items() if value is not None)  # type: ignore[misc]
             line = json.dumps(record, ensure_ascii=False, default=str)
         else:
-            words = [f"{key}={value}" for key, value in fields.items() if value is not None]
-            if not _PLAIN.fullmatch("".join(words)):
-                words = [f"{key}={_quote(value)}" for key, value in fields.items() if value is not None]
-            line = " ".join((f"{stamp} {level:<8} {area:<8} {_one_line(what)}", *words))
+            line = " ".join((f"{self._prefix()}{level:<8} {area:<8} {_one_line(what)}", *_words(fields)))
         self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
     def plain(self, text: str) -> None:
         """Write a text line that the caller formatted: level, area and words of printable ASCII, with its line end."""
-        self._sink.write(f"{self._time()} {text}".encode())
+        self._sink.write((self._prefix() + text).encode())
+
+    def use_stamp(self, form: str) -> None:
+        """Let text lines begin with the local time in this strftime form; with ISO 8601 in UTC when it is empty."""
+        self._format = form
+        self._second = -1
+
+    def _keep(self, level: str, area: str, what: str, fields: dict[str, object]) -> None:
+        trouble = Trouble(time.time(), level, area, " ".join((_one_line(what), *_words(fields))))
+        self.recent[level].append(trouble)
+        if self.on_trouble is not None:
+            self.on_trouble(trouble)
 
     def _time(self) -> str:
         now = time.time()
@@ -79,7 +122,20 @@ class EventLog:
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            if self._format:
+                self._formatted = _one_line(time.strftime(self._format, time.localtime(second)))
         return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+
+    def _prefix(self) -> str:
+        stamp = self._time()
+        return self._formatted if self._format else stamp + " "
+
+
+def _words(fields: dict[str, object]) -> list[str]:
+    words = [f"{key}={value}" for key, value in fields.items() if value is not None]
+    if _PLAIN.fullmatch("".join(words)):
+        return words
+    return [f"{key}={_quote(value)}" for key, value in fields.items() if value is not None]
 
 
 def _quote(value: object) -> str:

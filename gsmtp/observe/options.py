@@ -1,4 +1,4 @@
-"""The options of what is told: log levels by subsystem, time stamps. They are read and have no effect yet.
+"""The options of what is told: log levels by subsystem, time stamps.
 
 Source: reference/console-and-logs.md section 7.
 """
@@ -6,7 +6,6 @@ Source: reference/console-and-logs.md section 7.
 from __future__ import annotations
 
 from gsmtp.config import kinds
-from gsmtp.config.common import LOG_LEVEL_LATER
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
 from gsmtp.config.option import GLOBAL, Option, declare
@@ -44,7 +43,6 @@ def _level(name: str, default: tuple[str, ...]) -> Option[tuple[str, ...]]:
             scopes=("debug_flags",),
             doc=f"Subsystems whose messages of level {name.lower()} are logged.",
             source="Momentum: debug_flags",
-            unserved=LOG_LEVEL_LATER,
             examine=_examine_flags,
         )
     )
@@ -63,8 +61,8 @@ TIMESTAMPFORMAT: Option[str] = declare(
         kind=kinds.line,
         default="[%a %d %b %Y %H:%M:%S] ",
         scopes=GLOBAL,
-        doc="strftime format of the time in front of each log line on standard output.",
+        doc="strftime format of the local time in front of each log line on standard output. Where it is not set, the "
+        "time is in UTC and ISO 8601, with milliseconds.",
         source="Momentum: timestampformat",
-        unserved="times in the log are in UTC and ISO 8601",
     )
 )

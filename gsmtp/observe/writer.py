@@ -7,6 +7,7 @@ line, because the two threads would pass the interpreter to and fro.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from gsmtp.runtime.later import Later
 from gsmtp.runtime.native import NativePool, NativeQueue
@@ -15,23 +16,23 @@ _BUNDLE_S = 0.05
 _MOST_WAITING_BYTES = 16 << 20
 _NAP_S = 0.02
 
+Job = Callable[[], object]
 
-class LineWriter:
-    """Takes lines at once and writes them in order, many with one system call.
 
-    When 16 MiB wait because nobody reads them, further lines are dropped and counted; the count is written as a line
-    of its own once there is room. Nothing else of the server slows down.
+class BundleWriter:
+    """Takes lines at once and has them written in order, many with one system call.
+
+    When 16 MiB wait because they can't be written, further lines are dropped and counted. Nothing else of the server
+    slows down.
 
     Args:
-        descriptor: an open file descriptor, e.g. 1.
         pool: gives the one native thread; its results are not used.
     """
 
-    def __init__(self, descriptor: int, pool: NativePool) -> None:
-        self._descriptor = descriptor
+    def __init__(self, pool: NativePool) -> None:
         self._pool = pool
         self._lines: list[bytes] = []
-        self._bundles: NativeQueue[bytes] = NativeQueue()
+        self._work_to_do: NativeQueue[bytes | Job | None] = NativeQueue()
         self._never: NativeQueue[bytes] = NativeQueue()
         self._later = Later(_BUNDLE_S, self.flush)
         self._dropped = 0
@@ -40,7 +41,7 @@ class LineWriter:
         self._written = 0
 
     def write(self, line: bytes) -> None:
-        """Have a line, with its line end, written soon. Never blocks."""
+        """Have a line, with its line end, written soon; several lines in one piece count as one. Never blocks."""
         self._lines.append(line)
         self._later.arm()
 
@@ -55,13 +56,16 @@ class LineWriter:
             self._dropped += count
             return
         if self._dropped:
-            bundle = b"%d log lines dropped: nobody read them fast enough\n%s" % (self._dropped, bundle)
+            bundle = self._after_a_gap(self._dropped) + bundle
             self._dropped = 0
+        self._handed_over += len(bundle)
+        self._hand_over(bundle)
+
+    def _hand_over(self, item: bytes | Job | None) -> None:
         if not self._is_started:
             self._is_started = True
             self._pool.submit(self._work)
-        self._handed_over += len(bundle)
-        self._bundles.put(bundle)
+        self._work_to_do.put(item)
 
     @property
     def is_idle(self) -> bool:
@@ -70,9 +74,38 @@ class LineWriter:
 
     def _work(self) -> None:
         while True:
-            for bundle in self._bundles.take():
-                self._write_all(bundle)
-                self._written += len(bundle)
+            for item in self._work_to_do.take():
+                if item is None:
+                    return
+                if isinstance(item, bytes):
+                    self._write_all(item)
+                    self._written += len(item)
+                else:
+                    item()
+
+    def _after_a_gap(self, dropped: int) -> bytes:
+        """What to write in the place of so many lost lines."""
+        raise NotImplementedError
+
+    def _write_all(self, data: bytes) -> None:
+        """Write a bundle, in the native thread."""
+        raise NotImplementedError
+
+
+class LineWriter(BundleWriter):
+    """Writes to an open descriptor; how many lines were dropped is written as a line of its own.
+
+    Args:
+        descriptor: an open file descriptor, e.g. 1.
+        pool: gives the one native thread; its results are not used.
+    """
+
+    def __init__(self, descriptor: int, pool: NativePool) -> None:
+        super().__init__(pool)
+        self._descriptor = descriptor
+
+    def _after_a_gap(self, dropped: int) -> bytes:
+        return b"%d log lines dropped: nobody read them fast enough\n" % dropped
 
     def _write_all(self, data: bytes) -> None:
         while data:

@@ -37,6 +37,14 @@ class Later:
         self._timer = self._loop.timer(self._delay_s)
         self._timer.start(self._run)
 
+    def disarm(self) -> None:
+        """Not any more, if it was to run; `arm` works as before."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+            self._is_armed = False
+
     def _run(self) -> None:
         self._is_armed = False
         if self._timer is not None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
 from gsmtp.delivery.client import Client, Mode
-from gsmtp.delivery.steps import Step
 from gsmtp.delivery.dots import DotStuffer
+from gsmtp.delivery.steps import Step
 
 HOP = "192.0.2.1:25"
 ALL = b"250-hop\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 1000\r\n250-SMTPUTF8\r\n250 DSN\r\n"

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from gsmtp.core.records import Attempt
-from gsmtp.observe.deliveries import DeliveryEvents
+from gsmtp.observe.journal import Journal
 from gsmtp.observe.logs import EventLog, install
 from gsmtp.observe.writer import LineWriter
 from gsmtp.runtime.native import HubMailbox, NativePool
@@ -92,7 +92,7 @@ def test_the_standard_loggers_come_out_in_the_same_shape() -> None:
 
 def test_a_delivery_is_told_with_its_ids_and_its_answer() -> None:
     lines = Lines()
-    log = DeliveryEvents(EventLog(lines))
+    log = Journal(EventLog(lines))
     ids = ("00/01-00042-00000001", "00/01-00042-00000000")
     log.delivery(Attempt("deferred", *ids, "a@x", "b@y", "y", "10.0.0.1:25", "451 4.3.0 later", 2, 61.25))
     assert _text(lines) == [

@@ -1,0 +1,60 @@
+"""Which messages of the server's parts are shown: `Debug_Flags`, levels by subsystem.
+
+Lines about mail (received, rejected, delivered …) are no such messages: they are always written. Without a
+Debug_Flags stanza ``--log-level`` holds for all parts. Source: reference/console-and-logs.md section 7.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from gsmtp.config.option import Option
+from gsmtp.config.view import View
+from gsmtp.observe.options import CRITICAL, DEBUG, ERROR, INFO, NOTICE, WARNING
+
+_LEVELS: tuple[tuple[Option[tuple[str, ...]], int], ...] = (
+    (DEBUG, logging.DEBUG),
+    (INFO, logging.INFO),
+    (NOTICE, logging.INFO),
+    (WARNING, logging.WARNING),
+    (ERROR, logging.ERROR),
+    (CRITICAL, logging.CRITICAL),
+)
+"""The lowest first."""
+
+LOGGERS: dict[str, tuple[str, ...]] = {
+    "SMTP": ("gsmtp.smtp",),
+    "NET": ("gsmtp.net",),
+    "FD": ("gsmtp.net",),
+    "SSL": ("gsmtp.tls",),
+    "DB": ("gsmtp.datasource",),
+    "MOD": ("gsmtp.policy",),
+    "START": ("gsmtp.start", "gsmtp.threads"),
+    "ERROR": ("gsmtp",),
+}
+"""The loggers of a subsystem; ERROR is the general one, for all parts that have none of their own.
+
+Subsystems that gsmtp doesn't have (LIC, MEM …) have no loggers, and naming them changes nothing.
+"""
+
+
+def apply(flags: View | None, otherwise: int) -> None:
+    """Set the levels of all our loggers.
+
+    Args:
+        flags: the Debug_Flags stanza, None when the file has none.
+        otherwise: the level for all of them then.
+    """
+    named = {name for names in LOGGERS.values() for name in names}
+    if flags is None:
+        for name in named:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        logging.getLogger("gsmtp").setLevel(otherwise)
+        return
+    levels = dict.fromkeys(named, logging.CRITICAL)
+    for option, level in reversed(_LEVELS):
+        for subsystem in flags[option]:
+            for name in named if subsystem == "ALL" else LOGGERS.get(subsystem, ()):
+                levels[name] = min(levels[name], level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
