@@ -63,6 +63,12 @@ def conf_value(value: ValueNode, problems: Problems, *, in_list: bool = False) -
     return printer.scalar(value, in_list=in_list) if isinstance(value, Text) else printer.inline(value)
 
 
+def is_bare(text: str, *, in_list: bool = False) -> bool:
+    """Whether a scalar needs no quotes; in an array or a dictionary (`in_list`) a little less is plain."""
+    # A word that begins with "**" is taken for a mark of bold print at the start of a statement only.
+    return _BARE.fullmatch(text) is not None and text.lower() not in _KEYWORDS and not (in_list and "**" in text)
+
+
 def is_option_name(name: str) -> bool:
     """Whether the text can stand as the name of an option or a scope."""
     return (
@@ -206,11 +212,7 @@ class _Printer:
         return f"{self.scalar(key, in_list=True)} = {self.inline(value)}"
 
     def scalar(self, node: Text, *, in_list: bool = False) -> str:
-        bare = not node.quoted and _BARE.fullmatch(node.text) and node.text.lower() not in _KEYWORDS
-        # A word that begins with "**" is taken for a mark of bold print at the start of a statement only.
-        if bare and not (in_list and "**" in node.text):
-            return node.text
-        return self._quoted(node)
+        return node.text if not node.quoted and is_bare(node.text, in_list=in_list) else self._quoted(node)
 
     def _quoted(self, node: Text) -> str:
         if CONTROL.search(node.text):
