@@ -12,7 +12,7 @@ Source: reference/esmtp-listener.md sections 11.1 and 11.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from gsmtp.config.suggest import did_you_mean
@@ -21,14 +21,20 @@ from gsmtp.core.registry import Registry
 
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
+    from gsmtp.datasource.store import Datasources
     from gsmtp.sasl.need import Answer, Need
 
 
 class Store(Protocol):
-    """An opened back end. All calls but `close` come from native threads, several at a time: no gevent, no logging.
+    """An opened back end. What it says of an unknown user must cost what it costs for a known one.
 
-    What it says of an unknown user must cost what it costs for a known one (`auth.passwords.burn`).
+    Attributes:
+        is_green: False: all calls but `close` come from native threads, several at a time: no gevent, no logging.
+            True: they come from green threads (a store that asks Datasources, which wait so); what hashes passwords
+            goes through `Source.in_native`.
     """
+
+    is_green: bool
 
     def answer(self, need: Need, deadline_mono: float) -> Answer:
         """Answer a need; may block, and should give up with ERROR at `deadline_mono` (seconds of `time.monotonic`).
@@ -45,10 +51,10 @@ class RoleStore(Protocol):
     """A store that also knows roles, for ``AuthorizationParameters`` (reference/console-and-logs.md section 1.1)."""
 
     def roles(self, user: str, deadline_mono: float) -> tuple[str, ...]:
-        """The groups that a user belongs to. Raises OSError when the back end can't tell. Native threads only."""
+        """The groups that a user belongs to; called as `Store.answer`. Raises OSError when the back end can't tell."""
 
     def all_roles(self, deadline_mono: float) -> tuple[str, ...]:
-        """The names of all groups there are. Raises OSError. Native threads only."""
+        """The names of all groups there are; called as `Store.answer`. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,8 @@ class Source:
         mechanism: the mechanism that it is for, in upper case, e.g. ``"DIGEST-MD5"``; "" for roles of the console.
         realm: the configured one, else the server's host name.
         configuration: the one that is being prepared.
-        shared: what stores of one configuration share, by any key (opened datasources, file contents); what has a
-            `close()` is closed with the configuration.
+        datasources: of that configuration.
+        in_native: runs a function with arguments in a native thread and waits in the calling green thread.
     """
 
     uri: str
@@ -74,7 +80,8 @@ class Source:
     mechanism: str
     realm: str
     configuration: Configuration
-    shared: dict[Any, Any] = field(default_factory=dict)
+    datasources: Datasources
+    in_native: Callable[..., Any]
 
     def is_true(self, key: str) -> bool:
         """Whether a parameter is written as a true boolean; absent is false."""
@@ -135,14 +142,19 @@ class OpenedStores:
     Args:
         configuration: whose `auth_ds` schemes count.
         hostname: the default realm.
+        datasources: of the configuration.
+        in_native: as in `Source`.
     """
 
-    def __init__(self, configuration: Configuration, hostname: str) -> None:
+    def __init__(
+        self, configuration: Configuration, hostname: str, datasources: Datasources, in_native: Callable[..., Any]
+    ) -> None:
         self._configuration = configuration
         self._hostname = hostname
+        self._datasources = datasources
+        self._in_native = in_native
         self._openers = scheme_openers(configuration)
         self._opened: dict[tuple[str, str, frozenset[tuple[str, str]]], Store] = {}
-        self._shared: dict[Any, Any] = {}
 
     def open(self, parameters: Mapping[str, str], mechanism: str, hostname: str = "") -> Store:
         """The store that an ``Auth…Parameters`` dictionary names, opened when first asked for.
@@ -167,7 +179,9 @@ class OpenedStores:
             opener = self._openers.get(scheme)
             if opener is None:
                 raise ConfigError(unknown_scheme(scheme, self._openers))
-            source = Source(uri, scheme, rest, lowered, mechanism, realm, self._configuration, self._shared)
+            source = Source(
+                uri, scheme, rest, lowered, mechanism, realm, self._configuration, self._datasources, self._in_native
+            )
             opened = self._opened[key] = opener(source)
         return opened
 
@@ -175,15 +189,10 @@ class OpenedStores:
         return iter(self._opened.values())
 
     def close(self) -> None:
-        """Close all stores, and what they share."""
+        """Close all stores."""
         for opened in self._opened.values():
             opened.close()
-        for thing in self._shared.values():
-            close = getattr(thing, "close", None)
-            if close is not None:
-                close()
         self._opened.clear()
-        self._shared.clear()
 
 
 def unknown_scheme(scheme: str, known: Iterable[str]) -> str:
