@@ -72,7 +72,7 @@ class LogKeeper:
         self._files.reopen()
 
     def close(self) -> None:
-        """Write what is left and close all files. Waits a second at the most."""
+        """Write what is left and close all files. Waits half a second at the most."""
         self.journal.use(())
         for logger in self._current.loggers:
             logger.stop()

@@ -89,10 +89,13 @@ class LogFile(BundleWriter):
         self._hand_over(self._close)
         self._hand_over(None)
 
-    def give_up(self) -> int:
-        """Stop trying to write; the bytes that are lost by it."""
+    def give_up(self) -> None:
+        """Stop trying to write, and tell what is lost by it."""
         self._is_given_up = True
-        return self._handed_over - self._written
+        waiting = self._handed_over - self._written
+        if waiting or self._dropped:
+            before = f" and {self._dropped} pieces of the log after them" if self._dropped else ""
+            self._tell("critical", f"{waiting} bytes{before} are missing at the end of {self.path}")
 
     # --- in the native thread
 
@@ -113,6 +116,9 @@ class LogFile(BundleWriter):
         if self._is_in_trouble:
             self._is_in_trouble = False
             self._post("warning", f"{self.path} is written again")
+
+    def _begins_to_drop(self) -> None:
+        self._tell("critical", f"{self.path} can't be written and too much waits: what comes now is lost")
 
     def _after_a_gap(self, dropped: int) -> bytes:
         self._tell("critical", f"{dropped} pieces of the log are missing in {self.path}: it could not be written")
@@ -212,7 +218,7 @@ class LogFiles:
             file.flush()
         return all(file.is_idle for file in self._open.values())
 
-    def close(self, nap: Callable[[float], object], limit_s: float = 1.0) -> None:
+    def close(self, nap: Callable[[float], object], limit_s: float = 0.5) -> None:
         """Write what is left, for `limit_s` at the most, and close all files.
 
         Args:
@@ -223,9 +229,7 @@ class LogFiles:
         while not self.is_idle and time.monotonic() < deadline:
             nap(0.005)
         for file in self._open.values():
-            lost = file.give_up()
-            if lost:
-                self._tell("critical", f"{lost} bytes are missing at the end of {file.path}")
+            file.give_up()
             file.close()
         self._open = {}
 

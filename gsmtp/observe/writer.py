@@ -7,6 +7,7 @@ line, because the two threads would pass the interpreter to and fro.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from gsmtp.runtime.later import Later
@@ -19,7 +20,7 @@ _NAP_S = 0.02
 Job = Callable[[], object]
 
 
-class BundleWriter:
+class BundleWriter(ABC):
     """Takes lines at once and has them written in order, many with one system call.
 
     When 16 MiB wait because they can't be written, further lines are dropped and counted. Nothing else of the server
@@ -53,6 +54,8 @@ class BundleWriter:
         count = len(self._lines)
         self._lines.clear()
         if self._handed_over - self._written + len(bundle) > _MOST_WAITING_BYTES:
+            if not self._dropped:
+                self._begins_to_drop()
             self._dropped += count
             return
         if self._dropped:
@@ -83,13 +86,16 @@ class BundleWriter:
                 else:
                     item()
 
+    def _begins_to_drop(self) -> None:  # noqa: B027 - an answer to nothing is fine
+        """Called when too much waits, before the first line is dropped."""
+
+    @abstractmethod
     def _after_a_gap(self, dropped: int) -> bytes:
         """What to write in the place of so many lost lines."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write_all(self, data: bytes) -> None:
         """Write a bundle, in the native thread."""
-        raise NotImplementedError
 
 
 class LineWriter(BundleWriter):
