@@ -68,7 +68,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("control_listener", "listen", "peer"), CONSOLE_LATER, "enable_authorization"),
     (("control_listener", "http_listener"), CONSOLE_LATER, "enable_authentication"),
     (("control_listener",), CONSOLE_LATER, "timeout=60"),
-    (GLOBAL, CONSOLE_LATER, "control_client_timeout=60; local_changes_only=false"),
+    (GLOBAL, CONSOLE_LATER, "control_client_timeout=60"),
     (("role",), CONSOLE_LATER, "allow"),
     (MESSAGE, "messages are not throttled yet", "inbound_throttle_messages"),
     (MESSAGE, _BOUNCES, "generate_bounces_for_multi_recipient_policy_rejections=true"),

@@ -81,8 +81,20 @@ LOCAL_CHANGES_FILE: Option[str] = declare(
         kind=kinds.path,
         default="",
         scopes=GLOBAL,
-        doc="A file that is read after everything else, wherever it is named; that it doesn't exist is no error.",
+        doc="A file that is read after everything else, wherever it is named; that it doesn't exist is no error. "
+        "``config writeback`` puts into it what no other file takes.",
         source="Momentum: local_changes_file",
+    )
+)
+
+LOCAL_CHANGES_ONLY: Option[bool] = declare(
+    Option(
+        name="Local_Changes_Only",
+        kind=kinds.boolean,
+        default=False,
+        scopes=GLOBAL,
+        doc="Whether ``config writeback`` changes no file but Local_Changes_File, which must then be set.",
+        source="Momentum: local_changes_only",
     )
 )
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from gsmtp.config import files
 from gsmtp.config.changes import Change, Place, differences
+from gsmtp.config.common import LOCAL_CHANGES_ONLY
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.edit import ledger_of
 from gsmtp.config.inplace import Editor, Unwritable
 from gsmtp.config.inplace_conf import ConfEditor
-from gsmtp.config.kinds import BOOLEAN_WORDS
 from gsmtp.config.nodes import Document, StanzaNode, Text
 from gsmtp.config.outline import Outline, Site, Spot, outline
 from gsmtp.config.printer import conf_lines
@@ -26,11 +26,10 @@ from gsmtp.config.scope_path import Path
 from gsmtp.config.show import stanza_of
 from gsmtp.config.source import parse_document
 from gsmtp.config.stanza import STANZAS
-from gsmtp.config.tree import Scalar, Scope, Setting, Tree
+from gsmtp.config.tree import Scope, Setting, Tree
+from gsmtp.config.view import View
 from gsmtp.config.words import node_from
 from gsmtp.core.errors import ConfigError
-
-LOCAL_CHANGES_ONLY = "local_changes_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class _Planner:
         self.saved = ledger.saved
         self.master = next(iter(self.loaded.files), "")
         self.local = local_changes(self.loaded, tree.root)
-        self.only_local = _is_true(tree.root, LOCAL_CHANGES_ONLY)
+        self.only_local = bool(View((tree.root,))[LOCAL_CHANGES_ONLY])
         self.asked: dict[str, bool] = {}
         self.is_writable = is_writable
         self.outline: Outline = outline(self.loaded, self.loaded.local_changes)
@@ -321,12 +320,3 @@ def _wrapped(path: Path, setting: Setting | None, stanza: StanzaNode | None) -> 
         name = None if step.name is None else Text(step.name, True)
         inner = StanzaNode(known.word if known is not None else step.kind, name, [inner])
     return inner  # type: ignore[return-value]
-
-
-def _is_true(root: Scope, key: str) -> bool:
-    setting = root.settings.get(key)
-    return (
-        setting is not None
-        and isinstance(setting.value, Scalar)
-        and BOOLEAN_WORDS.get(setting.value.text.lower(), False)
-    )
