@@ -7,10 +7,14 @@ lives as long as the connection, the message's is emptied for every message (ref
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.view import View
 from gsmtp.smtp.session import Facts, Session
+
+if TYPE_CHECKING:
+    from gsmtp.policy.handles import Around
 
 
 @dataclass(slots=True)
@@ -25,6 +29,7 @@ class Context:
         conn: connection variables.
         mess: message variables.
         pathway_override: a pathway that a hook has set, None for the configured one.
+        around: what hooks may ask of the server, None where there is none.
     """
 
     configuration: Configuration
@@ -34,6 +39,7 @@ class Context:
     conn: dict[str, str] = field(default_factory=dict)
     mess: dict[str, str] = field(default_factory=dict)
     pathway_override: str | None = None
+    around: Around | None = None
 
     @property
     def can_relay(self) -> bool:
