@@ -17,6 +17,7 @@ from gsmtp.core.errors import ConfigError
 DECLARING_MODULES = (
     "gsmtp.config.common",
     "gsmtp.smtp.options",
+    "gsmtp.smtp.auth_options",
     "gsmtp.smtp.format_options",
     "gsmtp.runtime.options",
     "gsmtp.spool.options",
@@ -32,6 +33,8 @@ DECLARING_MODULES = (
 
 PLUGIN_FOLDERS = (
     "gsmtp.datasource.drivers",
+    "gsmtp.auth.stores",
+    "gsmtp.sasl.mech",
     "gsmtp.smtp.ext",
     "gsmtp.policy.checks",
     "gsmtp.delivery.transports",

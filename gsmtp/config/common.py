@@ -36,7 +36,7 @@ ENABLE: Option[bool] = declare(
 )
 
 TLS_LATER = "there is no TLS yet: STARTTLS is not offered and no socket speaks TLS"
-AUTH_LATER = "there is no AUTH yet: no mechanism is offered"
+AUTH_LATER = "users are looked up in file://, digest:// and by auth_ds only"
 
 
 USE_SSL: Option[bool] = declare(
@@ -261,7 +261,7 @@ _later("manager", CLUSTER_NEVER, inside=("logs",))
 _later("snmp snmp_traps", SNMP_NEVER)
 _later("adaptive adaptive_backstore_leveldb adaptive_backstore_riak", ADAPTIVE_NEVER)
 _later("adaptive_sweep_rule", ADAPTIVE_NEVER, inside=("global", "domain", "binding", "binding_group"))
-_later("auth_ds ac_auth smtp_auth_proxy auth_radius", AUTH_LATER)
+_later("ac_auth smtp_auth_proxy auth_radius", AUTH_LATER)
 _later("alias", ALIAS_LATER)
 _later("bounce_logger custom_logger chunk_logger reception_timing inbound_audit", _LOGGER)
 _later("mail_loop", "Received fields are not counted yet")

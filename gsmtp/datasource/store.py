@@ -106,30 +106,45 @@ class Datasource:
         Raises:
             DatasourceError: no database answered in time, or it refused. Nothing of that is kept.
         """
-        settings, cache = self.settings, self.cache
-        key = b"" if settings.no_cache else cache_key(query, values)
-        known = cache.get(key) if key else None
+        key = self._key(query, values)
+        known = self._known(key)
         if known is not None:
-            cache.counts.hits += 1
             return known
-
-        def meanwhile() -> Result | None:
-            return cache.get(key) if key else None
-
+        settings = self.settings
         deadline_mono = time.monotonic() + settings.timeout_s
         arguments = (query, dict(values), settings.max_rows, deadline_mono)
+
+        def meanwhile() -> Result | None:
+            return self.cache.get(key) if key else None
+
         try:
             result = self._gate.call(self._backends.run, *arguments, timeout_s=settings.timeout_s, before=meanwhile)
         except (DeadlineFault, DatasourceError) as error:
-            cache.counts.misses += 1
-            raise DatasourceError(f"datasource {self.name}: {error}") from None
-        if key and cache.get(key) is result:
-            cache.counts.pending += 1
+            raise self._fault(error) from None
+        return self._fresh(key, result)
+
+    def _key(self, query: str, values: Mapping[str, str | None]) -> bytes:
+        return b"" if self.settings.no_cache else cache_key(query, values)
+
+    def _known(self, key: bytes) -> Result | None:
+        known = self.cache.get(key) if key else None
+        if known is not None:
+            self.cache.counts.hits += 1
+        return known
+
+    def _fresh(self, key: bytes, result: Result) -> Result:
+        counts = self.cache.counts
+        if key and self.cache.get(key) is result:
+            counts.pending += 1  # another session's query brought it
             return result
-        cache.counts.misses += 1
+        counts.misses += 1
         if key:
-            cache.put(key, result)
+            self.cache.put(key, result)
         return result
+
+    def _fault(self, error: Exception) -> DatasourceError:
+        self.cache.counts.misses += 1
+        return DatasourceError(f"datasource {self.name}: {error}")
 
     def flush(self) -> int:
         """Forget all results; how many there were."""
@@ -182,7 +197,9 @@ class Datasources:
         return cls(made, all(view[DS_CORE] for view in configuration.stanzas("ds_core")))
 
     def get(self, name: str) -> Datasource:
-        """The Datasource of that name. Raises DatasourceError when the configuration has none."""
+        """The Datasource of that name. Raises DatasourceError when the configuration has none, or ds_core is off."""
+        if not self._is_enabled:
+            raise DatasourceError("ds_core is not enabled")
         found = self._by_name.get(name)
         if found is None:
             raise DatasourceError(f"there is no datasource '{name}'")
@@ -190,8 +207,6 @@ class Datasources:
 
     def query(self, name: str, query: str, values: Mapping[str, str | None]) -> Result:
         """Ask a Datasource. Blocks the green thread. Raises DatasourceError."""
-        if not self._is_enabled:
-            raise DatasourceError("ds_core is not enabled")
         return self.get(name).query(query, values)
 
     def __iter__(self) -> Iterator[Datasource]:
