@@ -36,7 +36,7 @@ class LogKeeper:
 
     def __init__(self, events: EventLog, mailbox: HubMailbox) -> None:
         self._events = events
-        self._level = logging.getLogger("gsmtp").getEffectiveLevel()
+        self._level = logging.getLogger("gsmtp").level or logging.INFO
         self.journal = Journal(events)
         self._files = LogFiles(mailbox, self._tell)
         self._current = Loggers()
