@@ -115,6 +115,14 @@ AUTH_REPLIES = {
     "error": reply(454, "4.7.0 Temporary authentication failure"),
 }
 
+AUTH_CUT_OFF = reply(421, "4.7.0 too many failed logins, closing connection", close=True)
+AUTH_CANCELLED = reply(501, "5.7.0 Authentication cancelled")
+AUTH_NOT_BASE64 = reply(501, "5.5.2 Invalid base64")
+AUTH_SYNTAX = reply(501, "5.5.4 AUTH needs a mechanism and at most an initial response")
+AUTH_NO_INITIAL = reply(501, "5.7.0 this mechanism takes no initial response")
+AUTH_UNKNOWN = reply(504, "5.5.4 Unrecognized authentication type")
+AUTH_NO_ENCRYPTION = reply(538, "5.7.11 Encryption required for requested authentication mechanism")
+
 # Syntax and order.
 UNRECOGNIZED = reply(500, "5.5.2 unrecognized command")
 LINE_TOO_LONG = reply(500, "5.5.2 line too long")

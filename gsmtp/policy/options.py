@@ -1,4 +1,4 @@
-"""The options of who may send what: relaying, required login, blackholed recipients.
+"""The options of who may send what: relaying, blackholed recipients.
 
 Source: reference/esmtp-listener.md section 6.
 """
@@ -111,19 +111,6 @@ RELAY_FOR_SENDING_DOMAINS: Option[DomainPatterns] = declare(
         examine=_examine_sending,
     )
 )
-
-ENABLE_AUTHENTICATION: Option[bool] = declare(
-    Option(
-        name="Enable_Authentication",
-        kind=kinds.boolean,
-        default=False,
-        scopes=INBOUND,
-        doc="If true, MAIL FROM from a client that may not relay (Relay_Hosts, Open_Relay) gets 530 5.7.0. AUTH "
-        "itself is not offered yet.",
-        source="RFC 4954 section 6",
-    )
-)
-
 
 def _blackhole(value: Value) -> str:
     text = kinds.scalar_text(value).lower()

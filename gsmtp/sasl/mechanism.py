@@ -14,7 +14,10 @@ breaks a mechanism's syntax has failed; that is no exception. Source: RFC 4422.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -105,6 +108,20 @@ class Mechanism:
 MECHANISMS: Registry[Mechanism] = Registry("SASL mechanism")
 
 Run = Callable[[Setting], Exchange]
+
+
+@functools.cache
+def load_mechanisms() -> Registry[Mechanism]:
+    """Import the files of `gsmtp.sasl.mech` (those without a leading underscore) and return the registry.
+
+    Harmless to call again; it makes the machines usable alone, without the wiring of the whole product.
+    """
+    from gsmtp.sasl import mech
+
+    for module in pkgutil.iter_modules(mech.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{mech.__name__}.{module.name}")
+    return MECHANISMS
 
 
 def mechanism(

@@ -44,6 +44,7 @@ class Offer:
         view: the options.
         is_tls: whether TLS is on.
         channel_bindings: types of channel bindings that TLS gives, e.g. ``("tls-exporter",)`` (RFC 5929, RFC 9266).
+        has_certificate: whether the client has shown a certificate that verified.
         added: keywords that policy offers to this session although `SMTP_Extensions` doesn't list them.
         removed: keywords that policy has withdrawn from this session.
     """
@@ -51,6 +52,7 @@ class Offer:
     view: View
     is_tls: bool = False
     channel_bindings: tuple[str, ...] = ()
+    has_certificate: bool = False
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
 
@@ -71,6 +73,8 @@ class Extension:
         verbs: commands that it brings.
         at_greeting: called when EHLO was answered positively.
         at_data: asked when DATA is about to start; returns the refusal, or None.
+        longest_command: octets that a command line may have where this is offered, whatever Max_Command_Length says;
+            0 when it needs no more.
 
     Source: RFC 5321 section 2.2.
     """
@@ -86,6 +90,7 @@ class Extension:
     verbs: tuple[Verb, ...] = ()
     at_greeting: AtGreeting | None = None
     at_data: AtData | None = None
+    longest_command: int = 0
 
 
 EXTENSIONS: Registry[Extension] = Registry("SMTP extension")

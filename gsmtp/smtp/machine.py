@@ -63,9 +63,9 @@ class Machine:
     __slots__ = (
         "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing", "_offer",
         "_open", "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker", "auth_mechanism",
-        "auth_user", "candidate", "channel_bindings", "esmtp", "exchange", "facts", "helo", "is_authenticated",
-        "is_early_talker", "is_enhanced", "is_over", "messages", "outdated", "profile", "rcpt_commands", "recipients",
-        "tls_cipher", "transaction", "view",
+        "auth_user", "candidate", "certified_user", "channel_bindings", "esmtp", "exchange", "facts", "helo",
+        "is_authenticated", "is_early_talker", "is_enhanced", "is_over", "messages", "outdated", "profile",
+        "rcpt_commands", "recipients", "tls_cipher", "transaction", "view",
     )  # fmt: skip
 
     def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
@@ -99,6 +99,7 @@ class Machine:
         self.auth_mechanism = ""
         self.exchange: Any = None
         self.tls_cipher = ""
+        self.certified_user = ""
         self.channel_bindings: Mapping[str, bytes] = {}
         self.outdated: Reply | None = None
         self.messages = 0
@@ -141,6 +142,11 @@ class Machine:
         """
         self._taker = taker
         self._input.longest = longest if taker is not None else self.profile.longest_command
+
+    @property
+    def offer(self) -> Offer:
+        """What is offered to this client, and why."""
+        return self._offer
 
     @property
     def state_name(self) -> str:

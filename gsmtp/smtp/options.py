@@ -6,12 +6,13 @@ Source: reference/esmtp-listener.md sections 3, 5, 7, 9 and 10.
 from __future__ import annotations
 
 from gsmtp.config import kinds
-from gsmtp.config.common import AUTH_LATER, TLS_LATER
+from gsmtp.config.common import TLS_LATER
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
 from gsmtp.config.option import GLOBAL, INBOUND, INBOUND_GLOBAL, MESSAGE, Option, declare
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.tree import Array, Scope, Setting, Value
+from gsmtp.sasl.mechanism import load_mechanisms
 
 # --- names in greetings ---------------------------------------------------------------------------
 
@@ -98,14 +99,13 @@ CONTEXT: Option[dict[str, str]] = declare(
 ALWAYS_EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE")
 """Offered whether or not they are listed (reference/esmtp-listener.md section 9)."""
 
-SERVED_EXTENSIONS = (*ALWAYS_EXTENSIONS, "ENHANCEDSTATUSCODES", "SMTPUTF8", "CHUNKING", "BINARYMIME", "DSN")
-"""Offered when `SMTP_Extensions` lists them."""
+SERVED_EXTENSIONS = (*ALWAYS_EXTENSIONS, "ENHANCEDSTATUSCODES", "SMTPUTF8", "CHUNKING", "BINARYMIME", "DSN", "AUTH")
+"""Offered when `SMTP_Extensions` lists them; AUTH with mechanisms behind it."""
 
 _TRUST_LATER = "no client is trusted with it yet"
 
 UNSERVED_EXTENSIONS = {
     "STARTTLS": TLS_LATER,
-    "AUTH": AUTH_LATER,
     "XCLIENT": _TRUST_LATER,
     "XREMOTEIP": _TRUST_LATER,
     "XSETCONTEXT": _TRUST_LATER,
@@ -118,7 +118,22 @@ _SPELLINGS = {"ENHANCEDSTATUSCODE": "ENHANCEDSTATUSCODES"}
 
 
 def _extensions(value: Value) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_SPELLINGS.get(word, word) for word in kinds.keywords.parse(value)))
+    words = (word.replace("AUTH=", "AUTH ", 1) for word in kinds.keywords.parse(value))
+    return tuple(dict.fromkeys(_SPELLINGS.get(word, word) for word in words))
+
+
+def _examine_mechanisms(names: list[str], item: Value, problems: Problems) -> None:
+    known = [mechanism.name for mechanism in load_mechanisms()]
+    if not names:
+        problems.error(item.span, "AUTH names no mechanism", hint='e.g. "AUTH PLAIN LOGIN"', code="unknown-mechanism")
+    for name in names:
+        if name not in known:
+            problems.error(
+                item.span,
+                f"unknown SASL mechanism '{name}'",
+                hint=did_you_mean(name, known) or f"there are {', '.join(sorted(known))}",
+                code="unknown-mechanism",
+            )
 
 
 def _examine_extensions(names: tuple[str, ...], setting: Setting, scope: Scope, problems: Problems) -> None:
@@ -126,6 +141,9 @@ def _examine_extensions(names: tuple[str, ...], setting: Setting, scope: Scope, 
     for item in items:
         for name in _extensions(item):
             first = name.split(" ", 1)[0] if name else ""
+            if first == "AUTH":
+                _examine_mechanisms(name.split(" ")[1:], item, problems)
+                continue
             if name in SERVED_EXTENSIONS:
                 continue
             if first in UNSERVED_EXTENSIONS:

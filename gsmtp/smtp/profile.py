@@ -171,7 +171,7 @@ def _make(offer: Offer, hostname: str) -> Profile:
         addresses=_address_rules(view),
         message=_message_rules(view, hostname),
         allows_null_sender=view[ALLOW_NULL_ENVELOPE_SENDER],
-        longest_command=view[MAX_COMMAND_LENGTH],
+        longest_command=max(view[MAX_COMMAND_LENGTH], *(extension.longest_command for extension in extensions)),
         most_junk=view[MAX_JUNK_COMMANDS],
         most_receptions=view[MAX_RECEPTIONS_PER_CONNECTION],
         most_recipients=view[MAX_RECIPIENTS_PER_MESSAGE],

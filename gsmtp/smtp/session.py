@@ -63,6 +63,7 @@ class Session(Answers):
         auth_user: who logged in, "" before.
         auth_mechanism: by which mechanism, "" before.
         channel_bindings: of TLS by type (RFC 5929, RFC 9266); empty without TLS.
+        certified_user: whom a verified client certificate names, "" without one.
         exchange: the AUTH exchange that goes on, for the extension.
         outdated: what MAIL and RSET are answered with because the configuration has changed, else None.
         is_enhanced: whether success replies carry enhanced codes; extensions set it.
@@ -253,7 +254,7 @@ class Session(Answers):
         """Forget input that was received and not used: what came in clear behind STARTTLS (RFC 3207 section 4.2)."""
         self._input.clear()
 
-    def tls_started(self, cipher: str, *, channel_bindings: Mapping[str, bytes]) -> None:
+    def tls_started(self, cipher: str, *, channel_bindings: Mapping[str, bytes], certified_user: str = "") -> None:
         """TLS is on: forget all that was said in clear, and offer what is offered under TLS.
 
         Closes the open StartTls event; may come before the first event, for TLS from the first byte.
@@ -261,13 +262,22 @@ class Session(Answers):
         Args:
             cipher: name of the suite, for Received.
             channel_bindings: by type.
+            certified_user: whom a verified client certificate names, "" without one.
         """
         if isinstance(self._open, StartTls):
             self._open = None
         self.tls_cipher = cipher
         self.channel_bindings = channel_bindings
+        self.certified_user = certified_user
         self._begin_anew()
-        self._use(replace(self._offer, is_tls=True, channel_bindings=tuple(channel_bindings)))
+        self._use(
+            replace(
+                self._offer,
+                is_tls=True,
+                channel_bindings=tuple(channel_bindings),
+                has_certificate=certified_user != "",
+            )
+        )
 
     def begin_again(self) -> None:
         """Begin as after the connect, with a new Connect event and banner (XCLIENT)."""

@@ -17,6 +17,8 @@ class Transaction:
         body: ``"7BIT"``, ``"8BITMIME"`` or ``"BINARYMIME"`` (RFC 6152, RFC 3030).
         smtputf8: whether the sender asked for it (RFC 6531).
         ret: ``"FULL"``, ``"HDRS"`` or "" (RFC 3461 section 4.3).
+        submitter: AUTH= of MAIL as sent, "" when it wasn't (RFC 4954 section 5); only a client that has logged in is
+            to be believed.
         envid: xtext as sent, or "" (RFC 3461 section 4.4).
         message_id: the queue id that the driver gave with `Session.accept_body`, "" before.
         is_date_missing: whether the message came without a Date field (known at its end).
@@ -24,7 +26,7 @@ class Transaction:
 
     __slots__ = (
         "body", "domain", "envid", "is_date_missing", "message_id", "original", "recipients", "ret", "reverse_path",
-        "size", "smtputf8",
+        "size", "smtputf8", "submitter",
     )  # fmt: skip
 
     def __init__(self, reverse_path: str = "", domain: str = "", original: str = "") -> None:
@@ -37,5 +39,6 @@ class Transaction:
         self.smtputf8 = False
         self.ret = ""
         self.envid = ""
+        self.submitter = ""
         self.message_id = ""
         self.is_date_missing = False

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gsmtp.config.diagnostics import NOWHERE
 from gsmtp.config.option import OPTIONS
-from gsmtp.config.tree import Array, Scalar, Scope, Setting
+from gsmtp.config.tree import Array, Dictionary, Scalar, Scope, Setting
 from gsmtp.config.view import View
 from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.reply import Reply, reply
-from gsmtp.smtp.events import NEED_DATA, Body, BodyAbort, BodyEnd, BodyStart, Greeting, Mail, Quit, Rcpt, Refused
+from gsmtp.sasl.digest import password_digest
+from gsmtp.sasl.need import Answer, CheckPassword, Need, Status
+from gsmtp.sasl.scram import make_secret, salt_for
+from gsmtp.smtp.events import (
+    NEED_DATA,
+    Body,
+    BodyAbort,
+    BodyEnd,
+    BodyStart,
+    Credentials,
+    Greeting,
+    Mail,
+    Quit,
+    Rcpt,
+    Refused,
+)
 from gsmtp.smtp.session import Facts, Session
 
 CONNECTION_ID = "00/2A-00001-00000001"
@@ -20,15 +36,21 @@ MESSAGE_ID = "00/2A-00001-{:08X}"
 
 
 def view_of(*settings: str) -> View:
-    """A view in which the options have the values that the lines ``Name = value`` give; arrays as ``( a "b" )``."""
+    """A view in which the options have the values that the lines ``Name = value`` give.
+
+    Arrays are written as ``( a "b c" )``, dictionaries as ``[ key = "value" ]``.
+    """
     kinds = ("listen", "esmtp_listener", "pathway", "global")
     scopes = [Scope(kind) for kind in kinds]
     for line in settings:
         name, _, text = (part.strip() for part in line.partition("="))
         assert OPTIONS.named(name), f"there is no option {name}"
-        value: Scalar | Array
+        value: Scalar | Array | Dictionary
         if text.startswith("("):
-            value = Array(tuple(Scalar(word.strip('"'), True) for word in text.strip("() ").split()))
+            value = Array(tuple(Scalar(word.strip('"'), True) for word in re.findall(r'"[^"]*"|[^\s()]+', text)))
+        elif text.startswith("["):
+            pairs = re.findall(r'(\w+)\s*=\s*"([^"]*)"', text)
+            value = Dictionary(tuple((Scalar(key, False), Scalar(word, True)) for key, word in pairs))
         else:
             value = Scalar(text.strip('"').encode().decode("unicode_escape"), True)
         option = OPTIONS.named(name)[0]
@@ -131,6 +153,9 @@ class Driver:
 
     def _answer(self, name: str, event: object) -> None:
         session = self.session
+        if isinstance(event, Credentials):
+            session.answer_credentials(store_answer(event.need))
+            return
         refusal = next((rule for rule in self.policy if rule[0] == name), None)
         if refusal is not None:
             self.policy.remove(refusal)
@@ -159,6 +184,26 @@ class Driver:
         if isinstance(event, Rcpt):
             return f"Rcpt {event.recipient}"
         return str(event)
+
+
+USERS = {"tim": b"tanstaaftanstaaf", "chris": b"secret", "user": b"pencil", "alice": b"wonder:land"}
+"""Who may log in, with the passwords of the RFCs' examples; ``broken`` is a user of whom the store can't tell."""
+
+
+def store_answer(need: Need) -> Answer:
+    """What a store of clear-text passwords answers."""
+    if need.user == "broken":
+        return Answer(Status.ERROR, reason="down")
+    password = USERS.get(need.user)
+    if password is None:
+        return Answer(Status.FAIL)
+    if isinstance(need, CheckPassword):
+        return Answer(Status.PASS if need.password == password else Status.FAIL)
+    if need.kind == "scram-sha-256":
+        return Answer(Status.PASS, make_secret(password, salt_for(need.user)))
+    if need.kind == "digest-md5":
+        return Answer(Status.PASS, password_digest(need.user, need.realm, password).encode())
+    return Answer(Status.PASS, password)
 
 
 def play(

@@ -28,7 +28,7 @@ def test_nothing_listed_offers_what_always_is() -> None:
 
 
 def test_each_keyword_is_offered_when_listed() -> None:
-    for name in SERVED_EXTENSIONS:
+    for name in set(SERVED_EXTENSIONS) - {"AUTH"}:  # which needs mechanisms and their parameters
         needs = EXTENSIONS.get(name)
         assert needs is not None
         listed = " ".join((*needs.requires, name))

@@ -9,7 +9,7 @@ from gsmtp.core.reply import AUTH_REQUIRED
 from gsmtp.policy.chain import hook
 from gsmtp.policy.context import Context
 from gsmtp.policy.decision import Decision, Phase
-from gsmtp.policy.options import ENABLE_AUTHENTICATION
+from gsmtp.smtp.auth_options import ENABLE_AUTHENTICATION
 from gsmtp.smtp.events import Mail
 
 _REFUSED = Decision(AUTH_REQUIRED, check="authentication")
