@@ -69,6 +69,7 @@ class Rejection:
         reason: for the log only, "" when the reply says it all.
         conn: connection variables.
         mess: message variables.
+        message_id: of the message, "" before its body began.
     """
 
     peering: Peering
@@ -78,6 +79,7 @@ class Rejection:
     reason: str = ""
     conn: Mapping[str, str] = field(default_factory=dict)
     mess: Mapping[str, str] = field(default_factory=dict)
+    message_id: str = ""
 
 
 @dataclass(slots=True)

@@ -136,6 +136,7 @@ class Journal:
             "smtp",
             "rejected",
             {
+                "id": record.message_id or None,
                 "session": peering.connection_id,
                 "client": peering.remote or "unix",
                 "phase": phase,

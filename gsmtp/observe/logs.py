@@ -132,17 +132,19 @@ class EventLog:
 
 
 def _words(fields: dict[str, object]) -> list[str]:
-    words = [f"{key}={value}" for key, value in fields.items() if value is not None]
-    if _PLAIN.fullmatch("".join(words)):
-        return words
-    return [f"{key}={_quote(value)}" for key, value in fields.items() if value is not None]
+    is_plain = _PLAIN.fullmatch
+    words = []
+    for key, value in fields.items():
+        if value is not None:
+            text = value if type(value) is str else str(value)
+            words.append(f"{key}={text}" if is_plain(text) else f"{key}={_quote(text)}")
+    return words
 
 
-def _quote(value: object) -> str:
-    text = str(value)
-    if _PLAIN.fullmatch(text):
-        return text
-    return '"' + _one_line(text.replace("\\", "\\\\")).replace('"', '\\"') + '"'
+def _quote(text: str) -> str:
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_one_line(text)}"'
 
 
 def _one_line(text: str) -> str:

@@ -71,6 +71,7 @@ class Acceptance:
         self.drop_body()
         if event.reply is not None:
             self._tell_rejection("reading body", Decision(event.reply))
+        self._message_id = ""
         return True
 
     def drop_body(self) -> None:
@@ -129,6 +130,8 @@ class Acceptance:
         if phase is Phase.DATA:
             self.drop_body()
         self._tell_rejection(self.session.state_name, decision)
+        if phase is Phase.DATA:
+            self._message_id = ""
         self.session.reply(reply)
         return True
 
@@ -141,7 +144,14 @@ class Acceptance:
         context = self.context
         service.journal.record(
             Rejection(
-                self._connection.peering, state, reply, decision.check, decision.reason, context.conn, context.mess
+                self._connection.peering,
+                state,
+                reply,
+                decision.check,
+                decision.reason,
+                context.conn,
+                context.mess,
+                self._message_id,
             )
         )
 
@@ -183,6 +193,7 @@ class Acceptance:
         service.journal.record(
             ReceptionRecord(self._connection.peering, envelope, context.conn, context.mess, is_dropped)
         )
+        self._message_id = ""
         self.session.reply()
 
 

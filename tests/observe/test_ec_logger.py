@@ -308,3 +308,16 @@ def test_sessions_at_once_never_mix_their_lines(tmp_path: Path) -> None:
         assert len(by_session) == 20
         assert all(len(users) == 1 for users in by_session.values())
         assert len({fields[0] for fields in found}) == 200
+
+
+def test_a_message_that_is_refused_at_its_end_is_told_with_its_id_and_others_are_not(tmp_path: Path) -> None:
+    conf = LISTENER.replace("{ L", "{ max_message_size = 1000  L") + ec_logger(tmp_path)
+    with running(tmp_path, conf) as server:
+        client = server.client().greet()
+        assert client.transaction(b"x" * 2000 + b"\r\n").startswith(b"552 ")
+        assert client.transaction(recipient=b"x@elsewhere.example").startswith(b"550 ")
+        body, recipient = [line for line in str(server.log).splitlines() if " rejected " in line]
+        assert re.search(r" rejected id=[0-9A-F/]{5}-\d{5}-[0-9A-F]{8} session=\S+ client=\S+ phase=body ", body)
+        assert " rejected session=" in recipient
+        client.close()
+        assert 'P="reading body" E=552 ' in read(server, tmp_path / "rejectlog.ec", 2)[0]
