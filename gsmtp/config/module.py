@@ -5,6 +5,8 @@ Source: reference/policy-and-context.md section 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gsmtp.config import kinds
 from gsmtp.config.option import Option, declare
 from gsmtp.config.stanza import Name, Stanza, declare_stanza
@@ -15,18 +17,21 @@ MODULES: list[str] = []
 _LEVELS = ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL")
 
 
-def declare_module(word: str, doc: str, name: Name = Name.OPTIONAL) -> Option[bool]:
+def declare_module(
+    word: str, doc: str, name: Name = Name.OPTIONAL, *, needs: Mapping[str, str] | None = None
+) -> Option[bool]:
     """Declare a module's stanza with the two options that each module has.
 
     Args:
         word: the stanza's, which is the module's name.
         doc: what it does.
         name: whether an instance name may follow; NONE for singletons.
+        needs: as in `Stanza`.
 
     Returns:
         Its `Enabled`.
     """
-    declare_stanza(Stanza(word, name, ("global",), doc))
+    declare_stanza(Stanza(word, name, ("global",), doc, needs=needs or {}))
     MODULES.append(word.lower())
     declare(
         Option(
