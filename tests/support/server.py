@@ -42,12 +42,12 @@ class Server:
         """Write the configuration anew; a running server takes it at the next HUP."""
         self.conf.write_text(conf.replace("{folder}", str(self.folder)).replace("{port}", str(self.port)))
 
-    def launch(self, env: dict[str, str] | None = None) -> None:
-        """Start the process, without waiting until it is ready."""
+    def launch(self, env: dict[str, str] | None = None, words: tuple[str, ...] = ()) -> None:
+        """Start the process with further `words`, without waiting until it is ready."""
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gsmtp", "run", str(self.conf)],
+                [sys.executable, "-m", "gsmtp", "run", str(self.conf), *words],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
