@@ -183,6 +183,16 @@ class Conn:
         return self._session.pending_bytes > 0
 
     @property
+    def bad_commands(self) -> int:
+        """Commands that were refused for their syntax so far."""
+        return self._session.bad_commands
+
+    @property
+    def unrecognized_commands(self) -> int:
+        """Lines so far that were no command."""
+        return self._session.unrecognized_commands
+
+    @property
     def messages(self) -> int:
         """Messages accepted on this connection so far."""
         return self._session.messages
@@ -199,6 +209,17 @@ class Conn:
     def capability_remove(self, name: str) -> None:
         """Don't offer an extension from the next EHLO on. Raises RuntimeError in a native thread."""
         self._attached().change_offer(remove=(name.upper(),))
+
+    def change_banner(self, *lines: str) -> None:
+        """Say other lines in the banner; an empty last one stands for the usual banner. In `connect` and `banner`.
+
+        Raises:
+            RuntimeError: in a native thread.
+            ValueError: a line holds control characters.
+        """
+        if any(not line.isprintable() for line in lines):
+            raise ValueError("a banner holds no control characters")
+        self._attached().banner = lines
 
     def session_count(self, network: str = "", endpoint: str = "") -> int:
         """Sessions that are open now, this one included.

@@ -27,8 +27,12 @@ class Answers(Machine):
         if reply is not None:
             self.answer(reply if reply.is_positive else reply.closing())
             return
+        for line in self.banner[:-1]:
+            self._out.append(f"220-{line}\r\n".encode("utf-8", "surrogateescape"))
         banner = self.profile.static_banner
-        if not banner:
+        if self.banner and self.banner[-1]:
+            banner = f"220 {self.banner[-1]}"
+        elif not banner:
             banner = f"220 {self.profile.hostname} ESMTP gsmtp {trace.date_time(int(self._clock.wall()))}"
         self._out.append(f"{banner}\r\n".encode("utf-8", "surrogateescape"))
 

@@ -53,6 +53,7 @@ RUNAWAY_FACTOR: Final = 10
 MOST_SKIPPED_BYTES: Final = 268_435_456
 """A refused chunk that announces more than this ends the session: 256 MiB is no honest mistake."""
 
+_SYNTAX_FAULTS: Final = (501, 504, 555)
 _BODY_END: Final = BodyEnd()
 _CHUNK_STARTS: Final = BodyStart(True)
 
@@ -63,9 +64,9 @@ class Machine:
     __slots__ = (
         "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing", "_offer",
         "_open", "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker", "auth_mechanism",
-        "auth_user", "candidate", "certified_user", "channel_bindings", "esmtp", "exchange", "facts", "helo",
-        "is_authenticated", "is_early_talker", "is_enhanced", "is_over", "messages", "outdated", "profile",
-        "rcpt_commands", "recipients", "tls_cipher", "transaction", "view",
+        "auth_user", "bad_commands", "banner", "candidate", "certified_user", "channel_bindings", "esmtp", "exchange",
+        "facts", "helo", "is_authenticated", "is_early_talker", "is_enhanced", "is_over", "messages", "outdated",
+        "profile", "rcpt_commands", "recipients", "tls_cipher", "transaction", "unrecognized_commands", "view",
     )  # fmt: skip
 
     def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
@@ -105,6 +106,9 @@ class Machine:
         self.messages = 0
         self.recipients = 0
         self.rcpt_commands = 0
+        self.bad_commands = 0
+        self.unrecognized_commands = 0
+        self.banner: tuple[str, ...] = ()
 
     # --- for verbs and extensions
 
@@ -125,6 +129,8 @@ class Machine:
 
     def refuse(self, reply: Reply) -> Event | None:
         """Refuse a command that is at fault, and tell the driver; it counts as junk."""
+        if reply.code in _SYNTAX_FAULTS:
+            self.bad_commands += 1
         self._tell(reply)
         return self.answer_junk(reply)
 
@@ -238,6 +244,7 @@ class Machine:
             step = self._row.get(name)
             if step is None:
                 is_hopeless = name in FOREIGN or name in self.profile.diverting
+                self.unrecognized_commands += 1
                 return self.refuse(UNRECOGNIZED.closing() if is_hopeless else UNRECOGNIZED)
         verb = step.verb
         if verb.ends_pipelining and self._input.pending:

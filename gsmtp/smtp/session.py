@@ -68,6 +68,9 @@ class Session(Answers):
         outdated: what MAIL and RSET are answered with because the configuration has changed, else None.
         is_enhanced: whether success replies carry enhanced codes; extensions set it.
         candidate: the transaction that a positive answer to the open Mail event makes `transaction`.
+        bad_commands: known commands that were refused for their syntax.
+        unrecognized_commands: lines that were no command.
+        banner: lines of the banner; the last one "" for the usual one at the end, () for that alone.
         rcpt_commands: RCPT commands that were put to policy on this connection.
         profile: the options as the machine reads them; for verbs and extensions.
     """
