@@ -321,3 +321,31 @@ def test_a_message_that_is_refused_at_its_end_is_told_with_its_id_and_others_are
         assert " rejected session=" in recipient
         client.close()
         assert 'P="reading body" E=552 ' in read(server, tmp_path / "rejectlog.ec", 2)[0]
+
+
+def test_mistakes_and_clients_turned_away_are_in_the_rejectlog_with_their_states(tmp_path: Path) -> None:
+    conf = LISTENER.replace("{ L", "{ listener_sessions = 1  L") + ec_logger(tmp_path)
+    with running(tmp_path, conf) as server:
+        client = server.client()
+        assert client.reply().startswith(b"220 ")
+        for line, code in (
+            (b"FOO", 500),
+            (b"EHLO", 501),
+            (b"EHLO client.example", 250),
+            (b"RCPT TO:<b@example.com>", 503),
+            (b"MAIL FROM:<a", 501),
+        ):
+            assert client.code(line) == code
+        second = server.client()
+        assert second.reply().startswith(b"421 ")
+        second.close()
+        client.close()
+        lines = read(server, tmp_path / "rejectlog.ec", 5)
+        found = [re.search(r' C="([^"]+)" .* P="([^"]+)" E=(\d+) M=(\S+) .*\] (.*)$', line) for line in lines]
+        assert [one.groups()[1:] for one in found if one] == [
+            ("awaiting ehlo/helo", "500", "core", "unrecognized command"),
+            ("awaiting ehlo/helo", "501", "core", "invalid EHLO"),
+            ("awaiting mailfrom", "503", "core", "RCPT TO without MAIL FROM"),
+            ("awaiting mailfrom", "501", "core", "MAIL FROM syntax error"),
+            ("concurrency limit", "421", "core", "Service unavailable, concurrency limit reached"),
+        ]
