@@ -16,6 +16,7 @@ class Recipient:
         notify: DSN NOTIFY words, upper case, e.g. ``("FAILURE", "DELAY")``; () when not given (RFC 3461 section 4.1).
         orcpt: DSN ORCPT as sent (``rfc822;user+40example.com``), or "" (RFC 3461 section 4.2).
         drop: whether policy asked to accept and forget it (`Blackhole = "internal"`).
+        failure: the reply with which policy refused it after the text came, "" for one that is to be delivered.
     """
 
     address: str
@@ -24,6 +25,7 @@ class Recipient:
     notify: tuple[str, ...] = ()
     orcpt: str = ""
     drop: bool = False
+    failure: str = ""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Envelope:
         smtputf8: whether MAIL FROM asked for SMTPUTF8 (RFC 6531).
         ret: DSN RET, ``"FULL"``, ``"HDRS"`` or "" (RFC 3461 section 4.3).
         envid: DSN ENVID as sent (xtext), or "" (RFC 3461 section 4.4).
+        conn: connection variables that are kept (reference/policy-and-context.md section 2).
+        mess: message variables that are kept.
     """
 
     message_id: str
@@ -59,3 +63,5 @@ class Envelope:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    conn: dict[str, str] = field(default_factory=dict)
+    mess: dict[str, str] = field(default_factory=dict)

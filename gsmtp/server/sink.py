@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gsmtp.spool.base import Settled, StoredBody
+
 
 class DropWriter:
     """Takes a body and keeps its size only."""
@@ -24,3 +26,11 @@ class DropWriter:
 
     def abort(self) -> None:
         """Nothing to remove."""
+
+    def settle(self, done: Settled) -> None:
+        """Show that nothing was kept."""
+        done(StoredBody(0, b"", ""), None)
+
+    def replace_head(self, size_bytes: int, head: bytes) -> None:
+        """Count the difference."""
+        self.size_bytes += len(head) - size_bytes

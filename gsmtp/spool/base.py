@@ -17,6 +17,7 @@ from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError
 
 Committed = Callable[[SpoolError | None], None]
+Settled = Callable[["StoredBody | None", SpoolError | None], object]
 
 
 class BodyWriter(Protocol):
@@ -34,6 +35,14 @@ class BodyWriter(Protocol):
 
     def abort(self) -> None:
         """Forget the body and remove its file. Harmless after abort or commit."""
+
+    def settle(self, done: Settled) -> None:
+        """Have the body as it is now shown to `done`, on the hub: at once for one in memory, else when all of it is in
+        its file. The file is there until the body is committed, aborted or its head replaced."""
+
+    def replace_head(self, size_bytes: int, head: bytes) -> None:
+        """Put other bytes in the place of the first `size_bytes`. Returns at once; a file is copied in the background,
+        and errors show at commit. Nothing can be written any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class Spool(Protocol):
     def commit(self, envelope: Envelope, body: BodyWriter, done: Committed) -> None:
         """Make the message durable with the next group; `done` runs on the hub with None or the reason it failed.
 
-        All recipients begin as QUEUED and due at once.
+        All recipients begin as QUEUED and due at once, but those with a `failure`: they are FAILED from the start.
         """
 
     def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:

@@ -12,135 +12,17 @@ body passes the threshold, both.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
-from itertools import count
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from gsmtp.runtime.native import HubMailbox, NativePool
-from gsmtp.spool import schema
+from gsmtp.spool.base import Settled, StoredBody
+from gsmtp.spool.body_files import BodyFiles
 from gsmtp.spool.health import Health
 
 HIGH_WATER_BYTES = 131_072  # `write` answers False from here on
 LOW_WATER_BYTES = 65_536  # `on_drain` runs from here on
 SYNC_EVERY_BYTES = 8 << 20  # written bytes are synced along the way: a last sync of 50 MB would hold up the others
-
-
-class BodyFiles:
-    """Where body files are, and the blocking calls on them.
-
-    Args:
-        base: the spool's directory.
-        mode: of new files.
-        fsync: whether files and directories are synced.
-    """
-
-    def __init__(self, base: str, *, mode: int, fsync: bool) -> None:
-        self.root = os.path.join(base, schema.BODIES)
-        self.incoming = os.path.join(self.root, schema.INCOMING)
-        self.mode = mode
-        self.fsync = fsync
-        self._temporary = count(1)
-
-    def path(self, number: int) -> str:
-        """The file of the message with that number: 256 consecutive numbers share a directory."""
-        return os.path.join(self.root, f"{number >> 16 & 0xFF:02X}", f"{number >> 8 & 0xFF:02X}", f"{number:012X}")
-
-    def temporary_path(self) -> str:
-        """A new name in ``bodies/new``, unique in this process."""
-        return os.path.join(self.incoming, f"{os.getpid()}-{next(self._temporary)}")
-
-    # Blocking: for native threads and for `recover`.
-
-    def create(self, path: str) -> int:
-        """Make a file and return its descriptor."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.mode)
-        os.fchmod(descriptor, self.mode)
-        return descriptor
-
-    def write(self, descriptor: int, path: str, pieces: list[bytes], sync: bool) -> int:
-        """Append pieces, making the file first when `descriptor` is -1. Returns the descriptor."""
-        made = self.create(path) if descriptor < 0 else descriptor
-        try:
-            views = [memoryview(piece) for piece in pieces]
-            while views:
-                written = os.writev(made, views[:64])
-                while views and written >= len(views[0]):
-                    written -= len(views.pop(0))
-                if written:
-                    views[0] = views[0][written:]
-            if sync and self.fsync:
-                os.fdatasync(made)
-        except OSError:
-            if descriptor < 0:
-                self.discard(made, path)
-            raise
-        return made
-
-    def finish(self, descriptor: int, path: str, number: int) -> None:
-        """Make the file durable under its final name, and close it. After an error neither name is left."""
-        final = self.path(number)
-        linked = False
-        try:
-            try:
-                if self.fsync:
-                    os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
-            directory = os.path.dirname(final)
-            self._make_directory(directory)
-            os.link(path, final)  # a rename would replace the body of another message, were an id ever doubled
-            linked = True
-            os.unlink(path)
-            self._sync_directory(directory)
-        except OSError:
-            self.discard(-1, path)
-            if linked:
-                self.discard(-1, final)
-            raise
-
-    def discard(self, descriptor: int, path: str) -> None:
-        """Close (unless -1) and remove. Failing matters little: `recover` removes what is left."""
-        try:
-            if descriptor != -1:
-                os.close(descriptor)
-            os.unlink(path)
-        except OSError:
-            pass
-
-    def remove(self, number: int) -> None:
-        """Remove a committed body's file."""
-        self.discard(-1, self.path(number))
-
-    def _make_directory(self, directory: str) -> None:
-        if os.path.isdir(directory):
-            return
-        parent = os.path.dirname(directory)
-        if directory != self.root:
-            self._make_directory(parent)
-        try:
-            os.mkdir(directory, directory_mode(self.mode))
-        except FileExistsError:
-            return
-        self._sync_directory(parent)
-
-    def _sync_directory(self, directory: str) -> None:
-        if self.fsync:
-            sync_directory(directory)
-
-
-def directory_mode(mode: int) -> int:
-    """The mode of directories for files of a mode: who may read may enter."""
-    return mode | (mode & 0o444) >> 2
-
-
-def sync_directory(directory: str) -> None:
-    """Make the names in a directory durable. Blocks."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Body:
@@ -166,9 +48,11 @@ class Body:
         "_is_over",
         "_is_working",
         "_mailbox",
+        "_new_head",
         "_path",
         "_pieces",
         "_pool",
+        "_settling",
         "_size",
         "_synced",
         "_threshold",
@@ -192,6 +76,8 @@ class Body:
         self._error: SpoolError | None = None
         self._draining: list[Callable[[], None]] = []
         self._finish: tuple[int, Callable[[SpoolError | None], object]] | None = None
+        self._new_head: tuple[int, bytes] | None = None
+        self._settling: list[Settled] = []
 
     @property
     def size_bytes(self) -> int:
@@ -230,9 +116,29 @@ class Body:
         else:
             self._draining.append(callback)
 
+    def settle(self, done: Settled) -> None:
+        """Show the body as it is: at once while it is in memory, else when all of it is in its file."""
+        if self._is_file:
+            self._settling.append(done)
+            self._go_on()
+            return
+        data = b"".join(self._pieces)
+        self._pieces = [data]
+        done(StoredBody(self._size, data, ""), None)
+
+    def replace_head(self, size_bytes: int, head: bytes) -> None:
+        """Put other bytes in the place of the first `size_bytes`; a file is copied in the background."""
+        self._size += len(head) - size_bytes
+        if self._is_file:
+            self._new_head = (size_bytes, head)
+            self._go_on()
+        else:
+            self._pieces = [head, b"".join(self._pieces)[size_bytes:]]
+
     def abort(self) -> None:
         """Forget the body and remove its file. Harmless after abort or commit."""
         if not self._is_over:
+            self._new_head = None
             self._is_over = True
             self._pieces.clear()
             self._draining.clear()
@@ -280,6 +186,26 @@ class Body:
                 sync,
                 done=lambda made, error: self._written(in_job, made, error),
             )
+        elif self._new_head is not None and self._error is None:
+            self._is_working = True
+            (skip_bytes, head), self._new_head = self._new_head, None
+            old_path, self._path = self._path, self._files.temporary_path()
+            descriptor, self._descriptor = self._descriptor, -1
+            self._pool.submit(
+                self._files.rewrite,
+                descriptor,
+                old_path,
+                skip_bytes,
+                self._path,
+                head,
+                done=lambda made, error: self._written(0, made, error),
+            )
+        elif self._settling:
+            settling, self._settling = self._settling, []
+            stored = StoredBody(self._size, None, self._path) if self._error is None else None
+            for done in settling:
+                done(stored, self._error)
+            self._go_on()
         elif self._is_over:
             self._end()
 

@@ -64,9 +64,17 @@ def encode_envelope(envelope: Envelope) -> str:
         parts.append(f',"ret":{_text(envelope.ret)}')
     if envelope.envid:
         parts.append(f',"envid":{_text(envelope.envid)}')
+    if envelope.conn:
+        parts.append(f',"cctx":{_object(envelope.conn)}')
+    if envelope.mess:
+        parts.append(f',"mctx":{_object(envelope.mess)}')
     recipients = ",".join([_recipient(recipient) for recipient in envelope.recipients])
     parts.append(f',"to":[{recipients}]}}')
     return "".join(parts)
+
+
+def _object(values: dict[str, str]) -> str:
+    return "{" + ",".join([f"{_text(key)}:{_text(value)}" for key, value in values.items()]) + "}"
 
 
 def _recipient(recipient: Recipient) -> str:
@@ -77,6 +85,8 @@ def _recipient(recipient: Recipient) -> str:
         text += f',"notify":[{",".join([_text(word) for word in recipient.notify])}]'
     if recipient.orcpt:
         text += f',"orcpt":{_text(recipient.orcpt)}'
+    if recipient.failure:
+        text += f',"fail":{_text(recipient.failure)}'
     return text + (',"drop":true}' if recipient.drop else "}")
 
 
@@ -101,6 +111,7 @@ def decode_envelope(message_id: str, size_bytes: int, text: str) -> Envelope:
                     tuple(entry.get("notify", ())),
                     entry.get("orcpt", ""),
                     entry.get("drop", False),
+                    entry.get("fail", ""),
                 )
                 for entry in record["to"]
             ],
@@ -111,4 +122,5 @@ def decode_envelope(message_id: str, size_bytes: int, text: str) -> Envelope:
         raise SpoolUnhealthy(f"message {message_id}: its envelope is damaged ({error!r})") from error
     for attribute, key, default in _FIELDS:
         setattr(envelope, attribute, record.get(key, default))
+    envelope.conn, envelope.mess = record.get("cctx", {}), record.get("mctx", {})
     return envelope

@@ -14,7 +14,17 @@ from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.core.ids import number as id_number
 from gsmtp.runtime.native import HubMailbox
-from gsmtp.spool.base import BodyWriter, Committed, Due, QueuedMessage, QueuedRecipient, Record, State, StoredBody
+from gsmtp.spool.base import (
+    BodyWriter,
+    Committed,
+    Due,
+    QueuedMessage,
+    QueuedRecipient,
+    Record,
+    Settled,
+    State,
+    StoredBody,
+)
 from gsmtp.spool.leases import Leases
 
 
@@ -46,6 +56,14 @@ class MemoryBody:
         """Forget the body. Harmless after abort or commit."""
         self.is_over = True
         self._data = bytearray()
+
+    def settle(self, done: Settled) -> None:
+        """Show the body at once."""
+        done(StoredBody(len(self._data), bytes(self._data), ""), None)
+
+    def replace_head(self, size_bytes: int, head: bytes) -> None:
+        """Put other bytes in the place of the first."""
+        self._data[:size_bytes] = head
 
     def take(self) -> bytes:
         """The bytes; nothing can be written any more."""
@@ -108,7 +126,16 @@ class MemorySpool:
             kept = copy.deepcopy(envelope)
             kept.size_bytes = len(data)
             recipients = [
-                QueuedRecipient(index, r.address, r.domain, State.QUEUED, kept.received_wall, 0, "", "")
+                QueuedRecipient(
+                    index,
+                    r.address,
+                    r.domain,
+                    State.FAILED if r.failure else State.QUEUED,
+                    0.0 if r.failure else kept.received_wall,
+                    0,
+                    r.failure,
+                    "policy" if r.failure else "",
+                )
                 for index, r in enumerate(kept.recipients)
             ]
             self._messages[kept.message_id] = _Message(kept, data, recipients)

@@ -15,7 +15,7 @@ from gsmtp.core.errors import SpoolUnhealthy
 from gsmtp.spool import schema
 from gsmtp.spool.ballast import Ballast
 from gsmtp.spool.base import State
-from gsmtp.spool.bodies import BodyFiles, directory_mode, sync_directory
+from gsmtp.spool.body_files import BodyFiles, directory_mode, sync_directory
 from gsmtp.spool.codec import microseconds
 
 _OPEN_BYTES = 4 << 20  # copying a WAL that a crash left, and counting the opening

@@ -22,7 +22,8 @@ from gsmtp.runtime.native import HubMailbox, NativePool, native_lock
 from gsmtp.spool import recover, schema, store
 from gsmtp.spool.ballast import Ballast
 from gsmtp.spool.base import BodyWriter, Committed, Due, Record, State, StoredBody
-from gsmtp.spool.bodies import Body, BodyFiles
+from gsmtp.spool.bodies import Body
+from gsmtp.spool.body_files import BodyFiles
 from gsmtp.spool.codec import encode_envelope, microseconds, seconds
 from gsmtp.spool.health import Counters, Health
 from gsmtp.spool.leases import Leases

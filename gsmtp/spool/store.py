@@ -34,7 +34,9 @@ CREATE TEMP TRIGGER accepted INSTEAD OF INSERT ON work WHEN NEW.op = 1 BEGIN
     INSERT INTO message (id, name, size, received, envelope, body)
         VALUES (NEW.id, NEW.a, NEW.b, NEW.c, NEW.d, NEW.e);
     INSERT INTO recipient (message, idx, address, domain, state, due, attempts, reply, hop, changed)
-        SELECT NEW.id, key, value ->> 'addr', value ->> 'dom', 'queued', NEW.c, 0, '', '', NEW.c
+        SELECT NEW.id, key, value ->> 'addr', value ->> 'dom', iif(value ->> 'fail' IS NULL, 'queued', 'failed'),
+            iif(value ->> 'fail' IS NULL, NEW.c, 0), 0, coalesce(value ->> 'fail', ''),
+            iif(value ->> 'fail' IS NULL, '', 'policy'), NEW.c
         FROM json_each(NEW.d, '$.to');
 END;
 CREATE TEMP TRIGGER accepted_one INSTEAD OF INSERT ON work WHEN NEW.op = 3 BEGIN
@@ -96,7 +98,7 @@ def accept_row(
     The usual single recipient goes as two columns: taking it out of the JSON would cost SQLite a quarter of the row.
     """
     one = recipients[0]
-    if len(recipients) == 1 and one.address.isascii() and one.domain.isascii():
+    if len(recipients) == 1 and one.address.isascii() and one.domain.isascii() and not one.failure:
         # other text may hold a client's bytes that were not UTF-8, which only the JSON carries
         return (_ACCEPT_ONE, number, name, size_bytes, received_us, envelope, body, one.address, one.domain)
     return (_ACCEPT, number, name, size_bytes, received_us, envelope, body, None, None)

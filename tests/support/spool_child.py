@@ -25,7 +25,7 @@ from typing import Any
 import gevent
 
 from gsmtp.spool import store
-from gsmtp.spool.bodies import BodyFiles
+from gsmtp.spool.body_files import BodyFiles
 from tests.support.spool import THRESHOLD, WALL, accept, body_of, delivered, note, open_spool
 
 LARGE = b"L" * (THRESHOLD * 3)
