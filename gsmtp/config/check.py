@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from gsmtp.config import accepted
-from gsmtp.config.common import USE_SSL
 from gsmtp.config.crosscheck import cross_check
 from gsmtp.config.diagnostics import NOWHERE, Problem, Problems, Span, in_order
 from gsmtp.config.option import OPTIONS, Option
@@ -134,13 +133,15 @@ class _Checker:
         if option is None:
             row = accepted.find(scope.kind, setting.key)
             if row is None:
-                self._unknown_option(scope, setting)
+                stanza = STANZAS.get(scope.kind)
+                if stanza is None or not stanza.takes_more:
+                    self._unknown_option(scope, setting)
             elif served:
                 self._not_served(f"option {setting.spelled}", setting.span, row.reason, row.name)
             return
         if self.momentum and option.ours:
             self._ours(setting.span, f"option {option.name}")
-        if option.unserved and served and option is not USE_SSL:
+        if option.unserved and served:
             self._not_served(f"option {setting.spelled}", setting.span, option.unserved, option.key)
         self._values(option, scope, setting, served)
 

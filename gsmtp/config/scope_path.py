@@ -185,7 +185,7 @@ def require_option(path: Path, name: str, *, also: Sequence[str] = ()) -> None:
     kinds = (kind_at(path), *also)
     stanza = STANZAS.get(kinds[0])
     is_free = any(known is None or known.free_form for known in (STANZAS.get(step.kind) for step in path))
-    if is_free or any(_is_option(kind, name) for kind in kinds):
+    if is_free or (stanza is not None and stanza.takes_more) or any(_is_option(kind, name) for kind in kinds):
         return
     where = scope_word(kinds[0]) if stanza is None or not path else f"{stanza.word}"
     elsewhere = scopes_of(name)

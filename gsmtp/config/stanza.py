@@ -45,6 +45,7 @@ class Stanza:
         reason: why it is not served.
         free_form: whether any option name is accepted in it (scopes that are not served).
         ours: a stanza of gsmtp that Momentum doesn't know.
+        takes_more: whether options that nobody declared are taken, for code of the operator's own.
         needs: options that each instance must set, with what to write, e.g. ``{"uri": 'uri = ( "sqlite:/file" )'}``.
     """
 
@@ -57,6 +58,7 @@ class Stanza:
     reason: str = ""
     free_form: bool = False
     ours: bool = False
+    takes_more: bool = False
     needs: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -103,6 +103,8 @@ CONNECTION_RECIPIENT_LIMIT = reply(
     421, "4.5.3 Service unavailable, recipients per connection limit reached", close=True
 )
 
+TOO_LARGE_TO_PROCESS = reply(421, "4.3.0 message is too large to process at this time", close=True)
+
 # Transient.
 TRANSACTION_FAILED = reply(451, "4.3.0 transaction failed")
 SPOOL_FULL = reply(452, "4.3.1 Insufficient system storage, try again later")
@@ -160,6 +162,7 @@ LONE_LF_IN_HEADERS = reply(550, "5.6.0 Lone CR or LF in headers (see RFC2822 sec
 LONE_LF_IN_BODY = reply(550, "5.6.0 Lone CR or LF in body (see RFC2822 section 2.3)")
 HEADER_LINE_TOO_LONG = reply(550, "5.6.0 Header line too long (see RFC2822 section 3.5)")
 BODY_LINE_TOO_LONG = reply(550, "5.6.0 Body line too long (see RFC2822 section 3.5)")
+NO_RECIPIENTS = reply(554, "5.5.1 no valid recipients")
 MAIL_LOOP = reply(554, "5.4.6 Too many hops: the message goes round in a loop")
 DATE_MISSING = reply(550, "5.6.0 Missing required RFC2822 Date field (see RFC2822 section 3.6)")
 HEADERS_MISSING = reply(550, "5.6.0 Required headers not found (see RFC2822 section 3.6)")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gsmtp.core.registry import Registry
 from gsmtp.core.reply import TRANSACTION_FAILED
 from gsmtp.policy.context import Context
-from gsmtp.policy.decision import ACCEPT, Decision, Phase
+from gsmtp.policy.decision import ACCEPT, MESSAGE_PHASES, Decision, Phase
 
 log = logging.getLogger("gsmtp.policy")
 
@@ -66,9 +66,10 @@ class Chain:
 
     Attributes:
         blocking: the phases of which a hook may wait: their turns need a green thread.
+        reads_messages: whether a hook looks at messages once their text has come.
     """
 
-    __slots__ = ("_hooks", "blocking")
+    __slots__ = ("_hooks", "blocking", "reads_messages")
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         ordered = sorted(hooks, key=lambda one: (one.order, one.name))
@@ -76,10 +77,13 @@ class Chain:
             phase: tuple((one, f"__bypass_{one.name}") for one in ordered if one.phase is phase) for phase in Phase
         }
         self.blocking = frozenset(one.phase for one in ordered if one.may_block)
+        self.reads_messages = any(one.phase in MESSAGE_PHASES for one in ordered)
 
     def run(self, phase: Phase, context: Context, event: object) -> Decision:
-        """The decision of the first hook that has one, ACCEPT when none has."""
+        """The decision of the first hook that has one, ACCEPT when none has; their delays add up."""
         conn = context.conn
+        found: Decision | None = None
+        delay_s = 0.0
         for one, bypass in self._hooks[phase]:
             if conn.get(bypass) == "true":
                 continue
@@ -92,7 +96,18 @@ class Chain:
                     phase.value,
                     context.facts.connection_id,
                 )
-                return Decision(TRANSACTION_FAILED, "hook failed", one.name)
-            if decision is not None:
-                return decision
-        return ACCEPT
+                decision = Decision(TRANSACTION_FAILED, "hook failed", one.name)
+            if decision is None:
+                continue
+            delay_s += decision.delay_s
+            if found is None and (decision.reply is not None or decision.is_discard):
+                found = decision
+            if not decision.goes_on:
+                break
+        if found is None:
+            return Decision(None, delay_s=delay_s) if delay_s else ACCEPT
+        return replace(found, delay_s=delay_s, goes_on=False) if delay_s or found.goes_on else found
+
+    def has(self, phase: Phase) -> bool:
+        """Whether any hook looks at a phase."""
+        return bool(self._hooks[phase])

@@ -13,6 +13,7 @@ class Phase(Enum):
     """The phases of a message (reference/policy-and-context.md section 1)."""
 
     CONNECT = "connect"
+    BANNER = "banner"
     EHLO = "ehlo"
     AUTH = "auth"
     MAIL = "mailfrom"
@@ -39,6 +40,7 @@ class Decision:
         check: the hook that decided, "core" for the machine.
         delay_s: how long the answer is held back, whatever it is; nobody else waits.
         is_discard: whether the peer is told success, and the message or recipient is forgotten; `reply` is for the log.
+        goes_on: whether the other hooks of the phase run all the same; they can't undo it.
     """
 
     reply: Reply | None
@@ -46,6 +48,7 @@ class Decision:
     check: str = "core"
     delay_s: float = 0.0
     is_discard: bool = False
+    goes_on: bool = False
 
     def without_delay(self) -> Decision:
         """The same, to be answered now."""
@@ -53,3 +56,13 @@ class Decision:
 
 
 ACCEPT: Final = Decision(None)
+
+MESSAGE_PHASES: Final = (
+    Phase.RCPT_LIST,
+    Phase.DATA,
+    Phase.DATA_SPOOL,
+    Phase.EACH_RCPT,
+    Phase.SET_BINDING,
+    Phase.FINAL,
+)
+"""Those that come when the text of a message is there, in their order."""

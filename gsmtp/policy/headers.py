@@ -37,14 +37,16 @@ class Headers:
 
     Attributes:
         is_edited: whether anything was changed.
+        is_locked: whether it is too late for that: all recipients of a message share its text.
     """
 
-    __slots__ = ("_fields", "_section", "is_edited")
+    __slots__ = ("_fields", "_section", "is_edited", "is_locked")
 
     def __init__(self, section: bytes) -> None:
         self._section = section
         self._fields: list[tuple[str, bytes]] | None = None  # name in lower case, raw field with its line ends
         self.is_edited = False
+        self.is_locked = False
 
     # --- reading
 
@@ -93,13 +95,14 @@ class Headers:
 
         Raises:
             ValueError: the name is none, or the value holds a CR, LF or NUL.
+            RuntimeError: it is too late: data and data_spool are over.
         """
-        self._all().append((name.lower(), _field(name, value)))
+        self._editable().append((name.lower(), _field(name, value)))
         self.is_edited = True
 
     def prepend(self, name: str, value: str | bytes) -> None:
         """Add a field at the top, behind a Return-Path (RFC 5321 section 4.4 has that first). Raises as `add`."""
-        fields = self._all()
+        fields = self._editable()
         field = _field(name, value)
         fields.insert(1 if fields and fields[0][0] == "return-path" else 0, (name.lower(), field))
         self.is_edited = True
@@ -108,7 +111,7 @@ class Headers:
         """Put one field in the place of the first of that name, and remove the others; add it when there is none."""
         key = name.lower()
         field = _field(name, value)
-        fields = self._all()
+        fields = self._editable()
         places = [place for place, (one, _) in enumerate(fields) if one == key]
         if not places:
             fields.append((key, field))
@@ -121,7 +124,7 @@ class Headers:
     def remove(self, name: str) -> int:
         """Remove all fields of that name; says how many there were."""
         key = name.lower()
-        fields = self._all()
+        fields = self._editable()
         kept = [field for field in fields if field[0] != key]
         removed = len(fields) - len(kept)
         if removed:
@@ -152,6 +155,11 @@ class Headers:
         """Become what a copy was edited to."""
         self._fields = other._fields
         self.is_edited = other.is_edited
+
+    def _editable(self) -> list[tuple[str, bytes]]:
+        if self.is_locked:
+            raise RuntimeError("header fields can be edited in data and data_spool only: all recipients share them")
+        return self._all()
 
     def _all(self) -> list[tuple[str, bytes]]:
         fields = self._fields

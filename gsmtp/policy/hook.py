@@ -43,6 +43,9 @@ class Hook:
     def connect(self, conn: Conn, ctx: Ctx) -> Verdict | None:
         """A client connected; nothing has been said yet. A refusal is sent instead of the banner and closes."""
 
+    def banner(self, conn: Conn, ctx: Ctx) -> Verdict | None:
+        """The banner is about to be sent, after what `connect` held it back; as `connect`. A phase of gsmtp's own."""
+
     def ehlo(self, conn: Conn, ctx: Ctx, line: str) -> Verdict | None:
         """EHLO or HELO. A refusal replaces the 250; the session stays."""
 
@@ -79,6 +82,7 @@ class Hook:
 
 METHODS: Final = {
     Phase.CONNECT: "connect",
+    Phase.BANNER: "banner",
     Phase.EHLO: "ehlo",
     Phase.AUTH: "auth",
     Phase.MAIL: "mailfrom",

@@ -206,11 +206,20 @@ class Message:
         """The address that a call is about, "" for none."""
         return self.recipient.address if self.recipient is not None else ""
 
+    def readdress(self, address: str) -> None:
+        """Give the recipient that the call is about another address. Raises ValueError for none, RuntimeError when
+        there is no such recipient."""
+        if self.recipient is None:
+            raise RuntimeError("this call is about no single recipient")
+        made = make_recipient(address)
+        self.recipient.address, self.recipient.domain = made.address, made.domain
+
     @property
     def headers(self) -> Headers:
         """The header fields, trace fields included."""
         if self._headers is None:
             self._headers = Headers(self._head)
+        self._headers.is_locked = self.is_locked
         return self._headers
 
     @property

@@ -66,12 +66,9 @@ class Settings(Mapping[str, Any]):
         """An array of texts; a single text counts as one of one. Raises ConfigError."""
         return self._value(name, kinds.strings, default)
 
-    def dictionary(self, name: str, default: Mapping[str, str] = _MISSING) -> Mapping[str, str]:
+    def dictionary(self, name: str, default: dict[str, str] = _MISSING) -> dict[str, str]:
         """A dictionary of texts. Raises ConfigError."""
-        found: Mapping[str, str] = self._value(
-            name, kinds.dictionary, dict(default) if default is not _MISSING else _MISSING
-        )
-        return found
+        return self._value(name, kinds.dictionary, default)
 
     def _value(self, name: str, kind: Kind[T], default: T) -> T:
         self.read.add(name.lower())
