@@ -58,7 +58,8 @@ def evaluate(configuration: Configuration, path: Path, name: str) -> Effective:
         return _merged(option, chain)
     keys = (name.lower(),) if option is None else (option.key, *(alias.lower() for alias in option.aliases))
     for scope in chain:
-        if option is not None and scope.kind not in option.scopes:
+        # As views do it; in other chains one name may be declared anew for the scopes of another listener.
+        if path and path[0].kind == "esmtp_listener" and option is not None and scope.kind not in option.scopes:
             continue
         for key in keys:
             if key in scope.settings:

@@ -170,8 +170,8 @@ class Editor(ABC):
     def _delete_lines(self, start: int, end: int) -> None:
         if end == len(self.text) and not self.text.endswith("\n") and start > 0:
             start = len(self.text[:start].removesuffix("\n").removesuffix("\r"))
-        elif self.is_blank_above(start) and not self.text[end:].split("\n", 1)[0].strip():
-            # Of the blank lines around it one is enough.
+        elif self.is_blank_above(start) and self.text[end:].split("\n", 1)[0].lstrip()[:1] in ("", "}"):
+            # Of the blank lines around it one is enough, and none before the end of a stanza.
             above = self.text.rfind("\n", 0, start - 1) + 1
             start = above
         self.splice(start, end, "")

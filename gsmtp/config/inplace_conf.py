@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.dump import value_data
 from gsmtp.config.inplace import Editor, Entry, Unwritable
-from gsmtp.config.nodes import ArrayNode, DictNode, Item, OptionNode, StanzaNode, Text, ValueNode
+from gsmtp.config.nodes import ArrayNode, DictNode, Document, Item, OptionNode, StanzaNode, Text, ValueNode
 from gsmtp.config.outline import Site
 from gsmtp.config.printer import conf_lines, conf_value
 from gsmtp.config.tree import Value
@@ -18,6 +18,16 @@ _WIDTH = 110
 
 class ConfEditor(Editor):
     """Edits of one conf file."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(document)
+        self._one_liners: dict[int, tuple[Site, list[Item], list[str]]] = {}
+
+    def result(self) -> str:
+        """The text with all edits made. Raises Unwritable when two of them meet."""
+        for site, gone, added in self._one_liners.values():
+            self._change_one_line(site, gone, added)
+        return super().result()
 
     def replace_value(self, site: Site, node: OptionNode, value: Value) -> None:
         """Give a setting another value; of a list on several lines only the items that differ change."""
@@ -84,11 +94,7 @@ class ConfEditor(Editor):
 
     def _delete(self, site: Site, node: Item) -> None:
         if site.stanza is not None and self._is_on_one_line(site.stanza):
-            at = site.items.index(node)
-            if at + 1 < len(site.items) and not self.text[node.end : site.items[at + 1].start].strip():
-                self.splice(node.start, site.items[at + 1].start, "")
-                return
-            self.splice(len(self.text[: node.start].rstrip(" \t")), node.end, "")
+            self._one_liner(site)[1].append(node)
             return
         self.delete(node.start, node.end)
 
@@ -100,7 +106,7 @@ class ConfEditor(Editor):
     def _insert(self, site: Site, node: OptionNode | StanzaNode, anchor: Item | None) -> None:
         stanza = site.stanza
         if stanza is not None and self._is_on_one_line(stanza):
-            self._insert_inside(stanza, node)
+            self._one_liner(site)[2].append(self._on_one_line(node))
         elif anchor is not None:
             self._insert_behind(site, node, anchor)
         elif stanza is not None:
@@ -108,13 +114,30 @@ class ConfEditor(Editor):
         else:
             self.insert_lines(len(self.text), self._rendered([node], ""))
 
-    def _insert_inside(self, stanza: StanzaNode, node: OptionNode | StanzaNode) -> None:
-        """Before the ``}`` of a stanza on one line."""
+    def _one_liner(self, site: Site) -> tuple[Site, list[Item], list[str]]:
+        return self._one_liners.setdefault(id(site), (site, [], []))
+
+    def _change_one_line(self, site: Site, gone: list[Item], added: list[str]) -> None:
+        """Take items out of a stanza on one line, and put others before its ``}``."""
+        stanza = site.stanza
+        assert stanza is not None
         close = stanza.end - 1
+        if len(gone) == len(site.items) and not any(
+            stanza.open < comment.start < stanza.end for comment in self.document.comments
+        ):
+            inside = "  ".join(added)
+            blank = " " if close > stanza.open + 1 else ""
+            self.splice(stanza.open + 1, close, f" {inside} " if inside else blank)
+            return
+        for item in gone:
+            at = site.items.index(item)
+            if at + 1 < len(site.items) and not self.text[item.end : site.items[at + 1].start].strip():
+                self.splice(item.start, site.items[at + 1].start, "")
+            else:
+                self.splice(len(self.text[: item.start].rstrip(" \t")), item.end, "")
         at = len(self.text[:close].rstrip())
-        lead = " " if at == stanza.open + 1 else "  "
-        tail = " " if at == close else ""
-        self.splice(at, at, lead + self._on_one_line(node) + tail)
+        for text in added:
+            self.splice(at, at, f"  {text}")
 
     def _insert_behind(self, site: Site, node: OptionNode | StanzaNode, anchor: Item) -> None:
         behind = self.after_line(anchor.end)

@@ -91,7 +91,7 @@ def value_of(name: str, words: Sequence[str], span: Span = NOWHERE) -> Value:
     """The value that words mean, typed as in a file: one scalar, ``( a b )`` or ``[ key = value ]``.
 
     Args:
-        name: the option's name, for messages.
+        name: the option's name, one word.
         words: what stands behind the name and the optional ``=``.
         span: the place that the value and its parts get.
 
@@ -102,7 +102,7 @@ def value_of(name: str, words: Sequence[str], span: Span = NOWHERE) -> Value:
         raise ConfigError(f"option '{name}' needs a value")
     if len(words) == 1 and (is_quoted(words[0]) or words[0][0] not in "([{"):
         return Scalar(str(words[0]), is_quoted(words[0]), span)
-    text = "x = " + " ".join(quote(word) if is_quoted(word) else word for word in words)
+    text = f"{name} = " + " ".join(quote(word) if is_quoted(word) else word for word in words)
     problems = Problems()
     items = grammar.parse(text, "console", problems).items
     errors = [problem for problem in problems if problem.severity == "error"]

@@ -8,6 +8,7 @@ Source: reference/config-language.md section 13.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from gsmtp.config.diagnostics import Problems
 from gsmtp.config.edit import ledger_of
 from gsmtp.config.inplace import Editor, Unwritable
 from gsmtp.config.inplace_conf import ConfEditor
-from gsmtp.config.nodes import Document, StanzaNode, Text
+from gsmtp.config.nodes import Document, Item, OptionNode, StanzaNode, Text
 from gsmtp.config.outline import Outline, Site, Spot, outline
 from gsmtp.config.printer import conf_lines
 from gsmtp.config.reread import local_changes, reread
@@ -28,7 +29,7 @@ from gsmtp.config.source import parse_document
 from gsmtp.config.stanza import STANZAS
 from gsmtp.config.tree import Scope, Setting, Tree
 from gsmtp.config.view import View
-from gsmtp.config.words import node_from
+from gsmtp.config.words import node_from, value_from
 from gsmtp.core.errors import ConfigError
 
 
@@ -112,7 +113,8 @@ class _Planner:
         self.is_writable = is_writable
         self.outline: Outline = outline(self.loaded, self.loaded.local_changes)
         self.editors: dict[str, Editor] = {}
-        self.virtual: list[str] = []
+        self.virtual: list[Item] = []
+        self.nests: dict[int, _NestedItems] = {}
         self.leftovers: list[Leftover] = []
 
     def plan(self) -> Plan:
@@ -124,6 +126,7 @@ class _Planner:
                 self._place(change)
             except Unwritable as error:
                 self.leftovers.append(Leftover(change, str(error)))
+        self._write_nests()
         texts = {}
         for path, editor in self.editors.items():
             try:
@@ -131,7 +134,7 @@ class _Planner:
             except Unwritable as error:
                 raise ConfigError(f"{path} can't be changed in place: {error}") from None
         self._verify(texts)
-        virtual = "".join(f"{line}\n" for line in self.virtual)
+        virtual = "".join(f"{line}\n" for line in conf_lines(self.virtual, "", Problems()))
         return Plan(texts, differences(self.saved, self.tree.root), self.leftovers, virtual)
 
     def _verify(self, texts: dict[str, str]) -> None:
@@ -166,12 +169,15 @@ class _Planner:
             self._editor(last.site.document).replace_value(last.site, last.node, setting.value)
             return
         sites = [site for site in self.outline.sites.get(change.place, []) if self._may_edit(site.document.name)]
-        site = next((site for site in sites if last is None or site.end > last.order), None)
-        if site is not None:
+        sites = [site for site in sites if last is None or site.end > last.order]
+        if sites:
+            # Of several stanzas in the first file the one that sets something already.
+            of_file = [site for site in sites if site.document is sites[0].document]
+            site = next((one for one in of_file if any(isinstance(it, OptionNode) for it in one.items)), sites[0])
             is_after = last is not None
             self._editor(site.document).insert_option(site, setting.spelled, setting.value, at_end=is_after)
             return
-        self._elsewhere(change.path, last, setting=setting)
+        self._elsewhere(change, last, OptionNode(setting.spelled, node_from(setting.value)))
 
     def _unset(self, change: Change) -> None:
         spots = self.outline.spots.get((change.place, change.key or ""), [])
@@ -219,29 +225,38 @@ class _Planner:
         if sites:
             self._editor(sites[0].document).insert_stanza(sites[0], node, at_end=False)
             return
-        self._elsewhere(change.path[:-1], None, stanza=node)
+        self._elsewhere(change, None, node)
 
-    def _elsewhere(
-        self, path: Path, last: Spot | None, *, setting: Setting | None = None, stanza: StanzaNode | None = None
-    ) -> None:
+    def _elsewhere(self, change: Change, last: Spot | None, inner: OptionNode | StanzaNode) -> None:
         """Into Local_Changes_File, or without one to the end of the main file, with the stanzas around it."""
+        path = change.path if isinstance(inner, OptionNode) else change.path[:-1]
         if self.local:
             document = self._local_document()
         elif self.master and self._may_edit(self.master):
             document = self.outline.documents[self.master]
         else:
-            self.virtual += conf_lines([_wrapped(path, setting, stanza)], "", Problems())
+            _nest(self.virtual, path, inner)
             return
         if last is not None and document.name != self.local and last.order > self._root_site(document).end:
             raise Unwritable(f"{self._span(last)}, which is read later, sets it, {self._why(last.site.document.name)}")
-        editor = self._editor(document)
         site, rest = self._deepest(document, path, last)
-        if rest:
-            editor.insert_stanza(site, _wrapped(rest, setting, stanza), at_end=last is not None)
-        elif setting is not None:
-            editor.insert_option(site, setting.spelled, setting.value, at_end=last is not None)
-        elif stanza is not None:
-            editor.insert_stanza(site, stanza, at_end=False)
+        nest = self.nests.setdefault(id(site), _NestedItems(site))
+        nest.is_at_end = nest.is_at_end or last is not None
+        nest.changes.append(change)
+        _nest(nest.items, rest, inner)
+
+    def _write_nests(self) -> None:
+        for nest in self.nests.values():
+            editor = self._editor(nest.site.document)
+            try:
+                for item in nest.items:
+                    if isinstance(item, StanzaNode):
+                        editor.insert_stanza(nest.site, item, at_end=nest.is_at_end)
+                    elif isinstance(item, OptionNode):
+                        value = value_from(item.value)
+                        editor.insert_option(nest.site, item.name, value, at_end=nest.is_at_end)
+            except Unwritable as error:
+                self.leftovers += [Leftover(change, str(error)) for change in nest.changes]
 
     def _deepest(self, document: Document, path: Path, last: Spot | None) -> tuple[Site, Path]:
         """The innermost scope around a place that a file has open, and the way from there."""
@@ -253,8 +268,7 @@ class _Planner:
         return self._root_site(document), path
 
     def _root_site(self, document: Document) -> Site:
-        found = [site for site in self.outline.sites.get((), []) if site.document is document]
-        return found[0] if found else Site(document, "global", None, document.items)
+        return next(site for site in self.outline.sites[()] if site.document is document)
 
     # --- files
 
@@ -265,7 +279,9 @@ class _Planner:
                 raise Unwritable(f"{self.local} can't be written")
             document = parse_document("", self.local, Problems())
             self.outline.documents[self.local] = document
-        elif not self._may_edit(self.local):
+            last = Site(document, "global", None, document.items, end=sys.maxsize)
+            self.outline.sites.setdefault((), []).append(last)
+        elif self.local in self.loaded.files and not self._may_edit(self.local):
             raise Unwritable(f"{self.local} can't be written")
         return document
 
@@ -305,18 +321,25 @@ class _Planner:
         return str(spot.site.document.span(spot.node.start))
 
 
-def _wrapped(path: Path, setting: Setting | None, stanza: StanzaNode | None) -> StanzaNode:
-    """A setting or stanza with the stanzas around it."""
-    from gsmtp.config.nodes import Item, OptionNode
+@dataclass(slots=True)
+class _NestedItems:
+    """What goes into one place of a file, in stanzas that are to be made there."""
 
-    inner: Item
-    if setting is not None:
-        inner = OptionNode(setting.spelled, node_from(setting.value))
-    else:
-        assert stanza is not None
-        inner = stanza
-    for step in reversed(path):
-        known = STANZAS.get(step.kind)
-        name = None if step.name is None else Text(step.name, True)
-        inner = StanzaNode(known.word if known is not None else step.kind, name, [inner])
-    return inner  # type: ignore[return-value]
+    site: Site
+    items: list[Item] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    is_at_end: bool = False
+
+
+def _nest(items: list[Item], path: Path, inner: Item) -> None:
+    """Put an item into the stanzas of a path, which are made where they are missing."""
+    for step in path:
+        alike = (one for one in items if isinstance(one, StanzaNode) and one.word.lower() == step.kind)
+        node = next((one for one in alike if (None if one.name is None else one.name.text) == step.name), None)
+        if node is None:
+            known = STANZAS.get(step.kind)
+            name = None if step.name is None else Text(step.name, True)
+            node = StanzaNode(known.word if known is not None else step.kind, name, [])
+            items.append(node)
+        items = node.items
+    items.append(inner)
