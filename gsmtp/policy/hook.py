@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from gsmtp.policy.decision import Phase
 
 if TYPE_CHECKING:
+    from gsmtp.core.records import Record
     from gsmtp.policy.handles import AuthResult, Conn, Ctx
     from gsmtp.policy.message import Message, Recipients
     from gsmtp.policy.settings import Settings
@@ -75,6 +76,12 @@ class Hook:
 
     def final(self, conn: Conn, ctx: Ctx, message: Message) -> Verdict | None:
         """A last look, once for each recipient; as `each_rcpt`."""
+
+    def record(self, record: Record) -> None:
+        """Something is told to the logs, as a value of `gsmtp.core.records`: for counting. It must not wait.
+
+        Called for every session, outside of all phases; ``record.peering`` says whose it is.
+        """
 
     def dealloc(self, conn: Conn, ctx: Ctx) -> None:
         """The session is over: clean up."""

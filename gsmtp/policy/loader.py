@@ -24,7 +24,7 @@ from gsmtp.config.suggest import did_you_mean
 from gsmtp.policy.hook import METHODS, Hook
 
 _FOREIGN = {".lua": "Lua", ".luac": "Lua", ".siv": "Sieve", ".sieve": "Sieve", ".sv": "Sieve"}
-_OWN_METHODS = frozenset((*METHODS.values(), "init", "deinit"))
+_OWN_METHODS = frozenset((*METHODS.values(), "init", "deinit", "record"))
 
 
 class LoadError(Exception):

@@ -20,6 +20,7 @@ from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Array, Dictionary, Scalar, Scope, Value
 from gsmtp.config.view import View
 from gsmtp.core.errors import ConfigError
+from gsmtp.core.records import Record
 from gsmtp.policy import chain
 from gsmtp.policy.call import Call, Calls
 from gsmtp.policy.hook import METHODS, NATIVE_POOL, Hook, Manner, manner_of
@@ -56,6 +57,27 @@ class Installed:
     script: LoadedScript | None = None
     fail_open: bool = False
     manner: Manner = field(default_factory=Manner)
+
+
+class Recorder:
+    """Tells one hook of records (`observe.journal.RecordLog`); its trouble is logged, and nobody else's.
+
+    Args:
+        hook: with a method `record`.
+    """
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+
+    def record(self, record: Record) -> None:
+        """Tell it."""
+        try:
+            self._hook.record(record)
+        except Exception:
+            log.exception("hook %s failed with a record", self._hook.name)
+
+    def trouble(self, trouble: object) -> None:
+        """Errors of the server are nothing to count."""
 
 
 class Scripts:
@@ -102,6 +124,11 @@ class Scripts:
         for number, one in enumerate(self.installed):
             for hook in one.hooks:
                 yield from _chain_hooks(hook, one, FIRST_ORDER + number, calls)
+
+    def recorders(self) -> list[Recorder]:
+        """The hooks that want to be told of records."""
+        hooks = {id(hook): hook for one in self.installed for hook in one.hooks}
+        return [Recorder(hook) for hook in hooks.values() if type(hook).record is not Hook.record]
 
     def roots(self) -> list[str]:
         """Files and folders of the operator's code."""
