@@ -88,6 +88,7 @@ class LogFile(BundleWriter):
             return
         self._hand_over(self._close)
         self._hand_over(None)
+        self._pool.close()
 
     def give_up(self) -> None:
         """Stop trying to write, and tell what is lost by it."""

@@ -39,16 +39,17 @@ class Later:
 
     def disarm(self) -> None:
         """Not any more, if it was to run; `arm` works as before."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-            self._timer = None
-            self._is_armed = False
+        self._is_armed = False
+        self._drop_timer()
 
     def _run(self) -> None:
-        self._is_armed = False
+        self._drop_timer()
+        if self._is_armed:
+            self._is_armed = False
+            self._function()
+
+    def _drop_timer(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
             self._timer = None
-        self._function()

@@ -213,3 +213,17 @@ def test_what_a_full_disk_never_takes_is_counted_and_does_not_keep_the_server_fr
         what = f"bytes and 2 pieces of the log after them are missing at the end of {disk}/mainlog"
         assert told[-1][0] == "critical"
         assert told[-1][1].endswith(what)
+
+
+def test_files_that_go_with_a_reload_leave_no_thread_and_no_descriptor_behind(tmp_path: Path) -> None:
+    def count() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+    with log_files() as (files, _):
+        opened(files, target(tmp_path / "first"))
+        before = count()
+        for number in range(20):
+            [file] = opened(files, target(tmp_path / f"log{number}"))
+            file.write(b"line\n")
+            wait(lambda: files.is_idle, "the line is written")
+        wait(lambda: count()[0] <= before[0] + 1 and count()[1] <= before[1] + 1, "threads and descriptors are gone")
