@@ -28,7 +28,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["gsmtp", "gsmtp.*"]),
-    package_data={"gsmtp": ["py.typed"], "gsmtp.config": ["*.csv"]},
+    package_data={"gsmtp": ["py.typed"], "gsmtp.config": ["*.csv"], "gsmtp.runtime": ["*.pem"]},
     python_requires=">=3.11",
     install_requires=[
         "gevent>=25.4",
@@ -38,6 +38,7 @@ setup(
     ],
     extras_require={
         "pgsql": ["psycopg[binary]>=3.1"],
+        "tls": ["pyOpenSSL>=24.3"],
         "dev": [
             "crossplane>=0.5.8",
             "honcho>=2.0.0",

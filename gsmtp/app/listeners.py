@@ -134,7 +134,7 @@ def _wanted(configuration: Configuration) -> dict[str, ListenStanza]:
     return {
         str(stanza.endpoint): stanza
         for stanza in configuration.listens
-        if stanza.is_enabled and not stanza.unserved_reason
+        if stanza.is_enabled
     }
 
 

@@ -16,6 +16,8 @@ from gsmtp.datasource.store import Datasources
 from gsmtp.observe.logs import EventLog
 from gsmtp.policy.chain import HOOKS, Chain, Hook
 from gsmtp.runtime.native import HubMailbox, NativePool
+from gsmtp.runtime.tls_contexts import TlsContexts
+from gsmtp.runtime.tls_contexts import prepare as prepare_tls
 
 
 @dataclass(slots=True)
@@ -40,10 +42,12 @@ class Resources:
     Args:
         chain: built-in checks and the hooks of scripts and modules.
         datasources: what modules and stores ask.
+        tls: certificates.
     """
 
     chain: Chain
     datasources: Datasources
+    tls: TlsContexts
 
 
 def prepare(configuration: Configuration, old: Resources | None, around: Surroundings) -> Resources:
@@ -54,7 +58,8 @@ def prepare(configuration: Configuration, old: Resources | None, around: Surroun
     """
     datasources = Datasources.build(configuration, old.datasources if old else None, around.mailbox, SystemClock())
     try:
-        return Resources(chain=Chain(_hooks(configuration, old, around)), datasources=datasources)
+        tls = around.native.call(prepare_tls, configuration)
+        return Resources(chain=Chain(_hooks(configuration, old, around)), datasources=datasources, tls=tls)
     except BaseException:
         datasources.release()
         raise

@@ -32,6 +32,7 @@ from gsmtp.core.clock import SystemClock
 from gsmtp.core.errors import ConfigError, GsmtpError
 from gsmtp.core.ids import IdMaker
 from gsmtp.core.reply import SHUTTING_DOWN
+from gsmtp.datasource.store import Datasources
 from gsmtp.delivery.queue import Delivery
 from gsmtp.observe.logs import EventLog
 from gsmtp.runtime.deadline import DeadlineWheel
@@ -121,6 +122,11 @@ class Supervisor:
         return self._delivery
 
     @property
+    def datasources(self) -> Datasources:
+        """What modules and stores ask."""
+        return self._resources.datasources
+
+    @property
     def path(self) -> str:
         """The configuration file."""
         return self._path
@@ -161,6 +167,7 @@ class Supervisor:
             configuration=self._configuration,
             spool=self._spool,
             chain=self._resources.chain,
+            tls=self._resources.tls,
             wheel=self._wheel,
             events=self._events,
             journal=self._logs.journal,
@@ -304,6 +311,7 @@ class Supervisor:
         self._configuration = new
         self._service.hostname = _hostname(new)
         self._service.chain = resources.chain
+        self._service.tls = resources.tls
         self._service.reconfigure(new)
         self._logs.use(loggers, new)
         self._logs.tell(self._service)
@@ -347,6 +355,7 @@ class Supervisor:
         self._events.event("info", "stop", "draining", sessions=len(service.connections), seconds=drain_s)
         self._listeners.close()
         service.is_draining = True
+        service.throttles.release_all()
         for connection in list(service.connections):
             connection.drain()
         while any(connection.is_working for connection in service.connections) and time.monotonic() < deadline:

@@ -19,10 +19,13 @@ DECLARING_MODULES = (
     "gsmtp.smtp.options",
     "gsmtp.smtp.auth_options",
     "gsmtp.smtp.format_options",
+    "gsmtp.smtp.tls_options",
     "gsmtp.runtime.options",
     "gsmtp.spool.options",
     "gsmtp.datasource.options",
     "gsmtp.policy.options",
+    "gsmtp.policy.keep",
+    "gsmtp.policy.script_options",
     "gsmtp.delivery.options",
     "gsmtp.observe.options",
     "gsmtp.observe.logger_options",
@@ -37,6 +40,7 @@ PLUGIN_FOLDERS = (
     "gsmtp.sasl.mech",
     "gsmtp.smtp.ext",
     "gsmtp.policy.checks",
+    "gsmtp.policy.modules",
     "gsmtp.delivery.transports",
 )
 """Folders of which every file is loaded."""

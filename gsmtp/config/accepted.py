@@ -12,21 +12,20 @@ from dataclasses import dataclass
 
 from gsmtp.config.common import (
     ADAPTIVE_NEVER,
-    ALIAS_LATER,
     BINDING_LATER,
     CLUSTER_NEVER,
     CONSOLE_LATER,
     DELAY_LATER,
     LISTENER_LATER,
     SNMP_NEVER,
-    TLS_LATER,
+    TLS_OTHERS,
     UNSAFE_NEVER,
 )
-from gsmtp.config.option import GLOBAL, INBOUND, MESSAGE, OUTBOUND
+from gsmtp.config.option import GLOBAL, INBOUND, OUTBOUND
 
 _BOUNCES = "bounces are not generated yet: `gsmtp queue list` shows what has failed"
 _BOUNCES_IN = "bounces that come in are not evaluated"
-_CONTEXT = "contexts are not kept in the spool yet"
+_CONTEXT = "contexts are written with the message and leave memory with it"
 _FIXED_DNS = "look-ups follow the system's resolver"
 _HTTP = "mail is handed on by ESMTP, SMTP and LMTP only"
 _INTERNAL = "it tunes a part of Momentum that gsmtp doesn't have"
@@ -36,24 +35,25 @@ _MX = "mail is handed on by Maildir, Gateway and Routes only: MX records are not
 _QUEUE = "it tunes Momentum's queue; gsmtp's has no such part"
 _SIGN = "messages are not signed"
 _THROTTLE_OUT = "deliveries are not throttled yet"
-_TLS_OUT = "there is no TLS yet: mail is handed on in clear text"
+_TLS_OUT = "mail is handed on in clear text: TLS is not spoken to the next host yet"
 _TRACKING = "messages are never changed for tracking"
 
 _OTHERS = ("ecstream_listener", "http_listener", "xmpp_listener")
 _UNSERVED_LISTENERS = ("control_listener", "eccluster_listener", *_OTHERS)
-_TLS_BOTH = ("binding", "binding_group", "domain", "ecstream_listener", "global", "http_listener", *INBOUND)
 
 _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     # Inbound.
-    (INBOUND, TLS_LATER, "starttls_injection_policy=reject"),
-    ((*INBOUND, *_OTHERS), TLS_LATER, "tls_allow_renegotiation=true; tls_verify_mode"),
-    (("ecstream_listener", *INBOUND), TLS_LATER, "tls_verified_peer_can_relay=false"),
-    (("ecstream_listener", "http_listener"), TLS_LATER, "use_ssl=false"),
-    (("global", *_OTHERS, *INBOUND), TLS_LATER, "tls_client_ca"),
-    ((*_TLS_BOTH, "xmpp_listener"), TLS_LATER, "tls_certificate; tls_ciphers; tls_key"),
-    (_TLS_BOTH, TLS_LATER, "tls_protocols"),
-    (GLOBAL, TLS_LATER, "tls_dhparams_file; tls_enable_dhe_ciphers=true; tls_engine=openssl"),
-    (GLOBAL, TLS_LATER, "crypto_engine; crypto_lock_method=EC_SSL_DEFAULTLOCK; ssl_lock_method=mutex"),
+    (_OTHERS, TLS_OTHERS, "tls_allow_renegotiation=true; tls_verify_mode; tls_client_ca"),
+    (("ecstream_listener",), TLS_OTHERS, "tls_verified_peer_can_relay=false"),
+    (("ecstream_listener", "http_listener"), TLS_OTHERS, "use_ssl=false"),
+    ((*_OTHERS,), TLS_OTHERS, "tls_certificate; tls_ciphers; tls_key"),
+    (("ecstream_listener", "http_listener"), TLS_OTHERS, "tls_protocols"),
+    (("binding", "binding_group", "domain"), _TLS_OUT, "tls_certificate; tls_ciphers; tls_key; tls_protocols"),
+    (
+        GLOBAL,
+        "OpenSSL is used as Python brings it",
+        "crypto_engine; crypto_lock_method=EC_SSL_DEFAULTLOCK; ssl_lock_method=mutex",
+    ),
     (
         ("http_listener", "listen", "pathway", "peer"),
         "it concerns the HTTP listener only",
@@ -67,9 +67,6 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("control_listener",), CONSOLE_LATER, "timeout=60"),
     (GLOBAL, CONSOLE_LATER, "control_client_timeout=60"),
     (("role",), CONSOLE_LATER, "allow"),
-    (MESSAGE, "messages are not throttled yet", "inbound_throttle_messages"),
-    (MESSAGE, _BOUNCES, "generate_bounces_for_multi_recipient_policy_rejections=true"),
-    (("domain", *MESSAGE), ALIAS_LATER, "alias_schemes"),
     (
         INBOUND,
         _TRACKING,
@@ -111,9 +108,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "_unsafe_spool=false",
     ),
     (GLOBAL, "a spool record that can't be read is never removed", "unlink_on_spool_in_failure=true"),
-    (GLOBAL, "no hook is given the whole text yet", "legacy_message_threshold=1048576"),
     (GLOBAL, _CONTEXT, "keep_message_dicts_in_memory=false"),
-    (OUTBOUND, _CONTEXT, "exclude_vctx_conn; exclude_vctx_mess"),
     (GLOBAL, _MEMORY, "memory_goal=90; memory_hwm=95"),
     (GLOBAL, "SMTP traces are not written yet", "trace_smtp_mode=0640"),
     (

@@ -35,7 +35,7 @@ ENABLE: Option[bool] = declare(
     )
 )
 
-TLS_LATER = "there is no TLS yet: STARTTLS is not offered and no socket speaks TLS"
+TLS_OTHERS = "it concerns listeners that are not served"
 AUTH_LATER = "users are looked up in file://, digest:// and by auth_ds only"
 
 
@@ -45,10 +45,9 @@ USE_SSL: Option[bool] = declare(
         kind=kinds.boolean,
         default=False,
         scopes=INBOUND,
-        doc="TLS from the first byte (port 465). Not served yet: a Listen for which it is true is not opened.",
+        doc="TLS from the first byte (port 465). STARTTLS is not offered there.",
         dynamic="socket",
         source="RFC 8314 section 3.3",
-        unserved=TLS_LATER,
     )
 )
 
@@ -195,7 +194,6 @@ LISTENER_LATER = "its sockets are not opened"
 _CONTENT = "messages are neither judged nor changed by it"
 _LOGGER = "it writes no file: mainlog, rejectlog, paniclog and acctlog are written by ec_logger"
 ADAPTIVE_NEVER = "delivery is not adaptive"
-ALIAS_LATER = "recipients are kept as they came: there are no aliases yet"
 DELAY_LATER = "notices of delay are not sent yet"
 SNMP_NEVER = "gsmtp speaks no SNMP"
 UNSAFE_NEVER = "a 250 always means that the message is on disk"
@@ -262,17 +260,14 @@ _later("snmp snmp_traps", SNMP_NEVER)
 _later("adaptive adaptive_backstore_leveldb adaptive_backstore_riak", ADAPTIVE_NEVER)
 _later("adaptive_sweep_rule", ADAPTIVE_NEVER, inside=("global", "domain", "binding", "binding_group"))
 _later("ac_auth smtp_auth_proxy auth_radius", AUTH_LATER)
-_later("alias", ALIAS_LATER)
-_later("bounce_logger custom_logger chunk_logger reception_timing inbound_audit", _LOGGER)
-_later("mail_loop", "Received fields are not counted yet")
-_later("scriptlet alerting", "there are no policy scripts yet")
-_later("conntrol cidrdb smtp_cbv smtp_rcptto_proxy fbl sched", "gsmtp has no such module")
+_later("bounce_logger custom_logger chunk_logger reception_timing", _LOGGER)
+_later("alerting", "it sends no alerts: policy in Python can (scriptlet)")
+_later("smtp_cbv smtp_rcptto_proxy fbl sched", "gsmtp has no such module")
 _later(
     "spf_v1 spf_macros senderid opendkim dkim domainkeys dk_sign dk_validate dkim_sign dkim_validate domain_signing "
     "url_ripper antivirus clamav brightmail cloudmark commtouch eleven symantec csapi fingerprint beik",
     _CONTENT,
 )
-_later("pipe_transport", "no program is run: mail goes its usual way")
 _later("static_routes", "name a Gateway or Routes in a Domain stanza instead")
 _later("suppress_spool", UNSAFE_NEVER)
 _later("delay_dsn", DELAY_LATER)

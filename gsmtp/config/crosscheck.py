@@ -238,26 +238,22 @@ def _first_setting(listen: Scope, key: str) -> Setting | None:
 
 
 def _use_ssl(configuration: Configuration, problems: Problems) -> None:
-    closed: dict[int, tuple[Setting, list[str]]] = {}
+    """TLS from the first byte and STARTTLS exclude each other on one socket (reference/esmtp-listener.md section 8)."""
+    told: set[int] = set()
+    extensions = OPTIONS.find("listen", "smtp_extensions")
+    if extensions is None:
+        return  # the machine's options aren't loaded
     for listen in configuration.listens:
-        origin = listen.view.origin(USE_SSL)
-        if origin.value and origin.setting is not None and listen.is_enabled:
-            closed.setdefault(id(origin.setting), (origin.setting, []))[1].append(scope_title(listen.scope))
-    for setting, titles in closed.values():
-        problems.warning(
-            setting.span,
-            f"Use_SSL is not served yet: {', '.join(titles)} would speak clear text and "
-            f"{'is' if len(titles) == 1 else 'are'} not opened",
-            hint="put a TLS proxy in front, or take Use_SSL away to speak clear text",
-            code="not-served",
-        )
-    for scope, setting in _settings_of(configuration.tree, "use_ssl", ("peer",)):
-        if USE_SSL.kind.parse(setting.value):
+        ssl, listed = listen.view.origin(USE_SSL), listen.view.origin(extensions)
+        if not ssl.value or listed.setting is None or id(listed.setting) in told:
+            continue
+        if any(word.upper() == "STARTTLS" for word in listed.value):
+            told.add(id(listed.setting))
             problems.warning(
-                setting.span,
-                f"Use_SSL is not served yet: clients of {scope_title(scope)} are spoken to in clear text",
-                hint="take Use_SSL away, or disable the Listen",
-                code="not-served",
+                listed.setting.span,
+                f"STARTTLS is not offered on {scope_title(listen.scope)}: Use_SSL is true there",
+                hint="take one of them away",
+                code="tls-twice",
             )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from gsmtp.config.common import ENABLE, MATCH_CACHE_LIFE, MATCH_CACHE_SIZE, PATHWAY, USE_SSL
+from gsmtp.config.common import ENABLE, MATCH_CACHE_LIFE, MATCH_CACHE_SIZE, PATHWAY
 from gsmtp.config.instance import is_regex
 from gsmtp.config.titles import scope_title
 from gsmtp.config.tree import Scope, Tree
@@ -25,8 +25,6 @@ from gsmtp.core.domains import normal_domain
 
 UNIX_CLIENT = "127.0.0.1"
 """The address as which clients of a Unix socket match (reference/esmtp-listener.md section 2)."""
-
-UNSERVED_SSL = "Use_SSL is true and there is no TLS yet"
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,6 @@ class ListenStanza:
         scope: the stanza.
         view: its options without any Peer.
         is_enabled: what Enable says.
-        unserved_reason: why the socket is not to be opened although it is enabled, or "".
         peers: its Peer stanzas.
         listener_peers: the Peer stanzas of the listener around it.
     """
@@ -119,7 +116,6 @@ class ListenStanza:
     scope: Scope
     view: View
     is_enabled: bool
-    unserved_reason: str
     peers: PeerTable = field(repr=False)
     listener_peers: PeerTable = field(repr=False)
 
@@ -225,7 +221,6 @@ class Configuration:
                     scope=scope,
                     view=view,
                     is_enabled=view[ENABLE],
-                    unserved_reason=UNSERVED_SSL if view[USE_SSL] else "",
                     peers=PeerTable(scope),
                     listener_peers=listener_peers,
                 )

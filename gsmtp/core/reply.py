@@ -110,6 +110,8 @@ TRANSACTION_FAILED = reply(451, "4.3.0 transaction failed")
 SPOOL_FULL = reply(452, "4.3.1 Insufficient system storage, try again later")
 MESSAGE_RECIPIENT_LIMIT = reply(452, "4.5.3 Service unavailable, recipients per message limit reached")
 
+TLS_UNAVAILABLE = reply(454, "4.7.0 TLS not available due to temporary reason")
+
 # Authentication (RFC 4954 section 6; reference/esmtp-listener.md section 11.3), by `auth_status`.
 AUTH_REPLIES = {
     "pass": reply(235, "2.7.0 Authentication successful"),

@@ -76,3 +76,25 @@ class TlsContext(Protocol):
 
     def begin(self) -> TlsLayer:
         """The server side of a new connection."""
+
+
+def tls_variables(facts: TlsFacts) -> dict[str, str]:
+    """The connection variables of a finished handshake (reference/esmtp-listener.md section 8.2).
+
+    ``tls_protocol``, ``tls_server_name`` and ``tls_client_verify_error`` are ours. What isn't known is absent.
+    """
+    found = {
+        "tls": "on",
+        "tls_protocol": facts.protocol,
+        "tls_cipher": facts.cipher,
+        "tls_cipher_algbits": str(facts.alg_bits or ""),
+        "tls_cipher_usebits": str(facts.use_bits or ""),
+        "tls_server_name": facts.server_name,
+        "tls_client_cert_subject": facts.client_subject,
+        "tls_client_cert_subject_cn": facts.client_subject_cn,
+        "tls_client_cert_issuer": facts.client_issuer,
+        "tls_client_cert_issuer_cn": facts.client_issuer_cn,
+        "tls_client_verified": "yes" if facts.is_verified else "",
+        "tls_client_verify_error": facts.verify_error,
+    }
+    return {name: value for name, value in found.items() if value}

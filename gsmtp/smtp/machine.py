@@ -155,6 +155,11 @@ class Machine:
         return self._offer
 
     @property
+    def pending_bytes(self) -> int:
+        """Input that was received and not used."""
+        return self._input.pending
+
+    @property
     def state_name(self) -> str:
         """Momentum's name of the reception state (reference/console-and-logs.md section 4)."""
         if self._reader is not None:

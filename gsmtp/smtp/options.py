@@ -6,7 +6,6 @@ Source: reference/esmtp-listener.md sections 3, 5, 7, 9 and 10.
 from __future__ import annotations
 
 from gsmtp.config import kinds
-from gsmtp.config.common import TLS_LATER
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
 from gsmtp.config.option import GLOBAL, INBOUND, INBOUND_GLOBAL, MESSAGE, Option, declare
@@ -99,17 +98,7 @@ CONTEXT: Option[dict[str, str]] = declare(
 ALWAYS_EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE")
 """Offered whether or not they are listed (reference/esmtp-listener.md section 9)."""
 
-SERVED_EXTENSIONS = (*ALWAYS_EXTENSIONS, "ENHANCEDSTATUSCODES", "SMTPUTF8", "CHUNKING", "BINARYMIME", "DSN", "AUTH")
-"""Offered when `SMTP_Extensions` lists them; AUTH with mechanisms behind it."""
-
-_TRUST_LATER = "no client is trusted with it yet"
-
 UNSERVED_EXTENSIONS = {
-    "STARTTLS": TLS_LATER,
-    "XCLIENT": _TRUST_LATER,
-    "XREMOTEIP": _TRUST_LATER,
-    "XSETCONTEXT": _TRUST_LATER,
-    "XDUMPCONTEXT": _TRUST_LATER,
     "DELIVERBY": "delivery is never timed by the sender (RFC 2852)",
 }
 """Known names that are not offered, and why; the first word of an item is looked up."""

@@ -320,8 +320,3 @@ class Session(Answers):
     def is_waiting(self) -> bool:
         """Whether an event that was given out is unanswered."""
         return self._open is not None and not self._events
-
-    @property
-    def pending_bytes(self) -> int:
-        """Input that was received and not used."""
-        return self._input.pending

@@ -1,0 +1,150 @@
+"""TLS by the standard library: the usual engine, for all that need neither client certificates nor channel bindings."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from gsmtp.runtime.tls import TlsFacts, TlsFault
+from gsmtp.runtime.tls_files import DEFAULT_DH_FILE, as_file_error, chosen, load_dh, read_chain
+from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings
+from gsmtp.smtp.tls_options import PROTOCOLS, TLS_CIPHERS
+
+_VERSIONS: Final = {
+    "TLSv1.0": (ssl.TLSVersion.TLSv1, ssl.OP_NO_TLSv1),
+    "TLSv1.1": (ssl.TLSVersion.TLSv1_1, ssl.OP_NO_TLSv1_1),
+    "TLSv1.2": (ssl.TLSVersion.TLSv1_2, ssl.OP_NO_TLSv1_2),
+    "TLSv1.3": (ssl.TLSVersion.TLSv1_3, ssl.OP_NO_TLSv1_3),
+}
+_ALLOW_CLIENT_RENEGOTIATION: Final = 1 << 8  # SSL_OP_ALLOW_CLIENT_RENEGOTIATION of OpenSSL 3, which Python doesn't name
+_READ_BYTES: Final = 65_536
+
+
+class StdlibContext:
+    """Certificates and settings, made once and used by many connections.
+
+    Args:
+        settings: of the view.
+
+    Raises:
+        TlsFileError: a file can't be used.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self.settings = settings
+        self._main = _context(settings, settings.certificate, settings.key)
+        others = {name: _context(settings, path, "") for name, path in settings.others}
+
+        def choose(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+            tls.gsmtp_name = name or ""  # type: ignore[attr-defined]
+            other = chosen(others, name)
+            if other is not None:
+                tls.context = other
+
+        self._main.sni_callback = choose
+
+    def begin(self) -> StdlibLayer:
+        """The server side of a new connection."""
+        return StdlibLayer(self._main)
+
+
+def _context(settings: TlsSettings, certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    versions = settings.protocols.versions
+    context.minimum_version = _VERSIONS[versions[0]][0]
+    context.maximum_version = _VERSIONS[versions[-1]][0]
+    for name in PROTOCOLS:
+        if name not in versions:
+            context.options |= _VERSIONS[name][1]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    if settings.renegotiation is not None:
+        if settings.renegotiation:
+            context.options |= _ALLOW_CLIENT_RENEGOTIATION
+        else:
+            context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.set_ciphers(settings.cipher_list)
+    except ssl.SSLError as error:
+        raise TlsFileError(TLS_CIPHERS, f"'{settings.ciphers}': {error.reason or error}") from error
+    read_chain(certificate, key)  # says what is wrong in words; OpenSSL's don't name the file
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except (ssl.SSLError, OSError) as error:
+        raise as_file_error(error, certificate, key) from error
+    if settings.has_dhe:
+        load_dh(context.load_dh_params, settings.dh_file or DEFAULT_DH_FILE)
+    return context
+
+
+class StdlibLayer:
+    """One connection's TLS.
+
+    Args:
+        context: of the server.
+    """
+
+    __slots__ = ("_in", "_out", "_tls", "is_ended", "is_ready")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self.is_ready = False
+        self.is_ended = False
+
+    def receive(self, data: bytes) -> bytes:
+        """Take ciphertext (b"": the peer closed), give what clear bytes it holds. Raises TlsFault."""
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+        try:
+            if not self.is_ready:
+                self._tls.do_handshake()
+                self.is_ready = True
+            return self._read()
+        except ssl.SSLWantReadError:
+            return b""
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            self.is_ended = True
+            return b""
+        except ssl.SSLError as error:
+            raise TlsFault(_words(error)) from error
+
+    def _read(self) -> bytes:
+        """All that can be read now; an end that comes behind data is told with the data."""
+        pieces: list[bytes] = []
+        try:
+            while piece := self._tls.read(_READ_BYTES):
+                pieces.append(piece)
+            self.is_ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            self.is_ended = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def send(self, data: bytes) -> None:
+        """Take clear bytes to send."""
+        self._tls.write(data)
+
+    def data_to_send(self) -> bytes:
+        """Ciphertext to write now."""
+        return self._out.read() if self._out.pending else b""
+
+    def close(self) -> None:
+        """End our side: a close_notify waits in `data_to_send`."""
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLError, ValueError):
+            pass  # it waits for the peer's, which needs not come (RFC 8446 section 6.1)
+
+    def facts(self) -> TlsFacts:
+        """What the handshake told."""
+        name, _, bits = self._tls.cipher() or ("", "", 0)
+        asked = getattr(self._tls, "gsmtp_name", "")
+        return TlsFacts(self._tls.version() or "", name, bits, bits, server_name=asked)
+
+
+def _words(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
