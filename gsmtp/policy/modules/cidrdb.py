@@ -170,10 +170,12 @@ class CidrDb(Hook):
                 loaded.timer = Periodic(seconds, partial(self._refresh, loaded))
         self._found = {name: loaded.table for name, loaded in self.tables.items()}
         cidr.serve(self._found)
+        _running.append(self)
 
     def deinit(self) -> bool:
         """Let go."""
         cidr.withdraw(self._found)
+        _running.remove(self)
         for loaded in self.tables.values():
             if loaded.timer is not None:
                 loaded.timer.stop()
@@ -218,6 +220,14 @@ class CidrDb(Hook):
         except ValueError as error:
             loaded.due_mono = time.monotonic() + loaded.view[REFRESH]
             log.error("table %s keeps what it has: %s", loaded.name, error)
+
+
+_running: list[CidrDb] = []
+
+
+def current() -> CidrDb | None:
+    """The one of the running configuration, None without the module."""
+    return _running[-1] if _running else None
 
 
 def _check_complete(stanza: Scope, view: View) -> None:
