@@ -349,3 +349,47 @@ def test_mistakes_and_clients_turned_away_are_in_the_rejectlog_with_their_states
             ("awaiting mailfrom", "501", "core", "MAIL FROM syntax error"),
             ("concurrency limit", "421", "core", "Service unavailable, concurrency limit reached"),
         ]
+
+
+def test_odd_addresses_and_clients_can_be_read_back(tmp_path: Path) -> None:
+    listener = f'ESMTP_Listener {{ Listen "[::1]:0" {{ }} Listen "{tmp_path}/smtp" {{ }} }}\n'
+    with running(tmp_path, listener + ec_logger(tmp_path)) as server:
+        client = server.client(0).greet()
+        assert client.transaction(sender=b'"a@b\\\\c d"@example.net').startswith(b"250 ")
+        client.transaction(recipient=b"x@elsewhere.example")
+        client.close()
+        client = server.client(1).greet()
+        assert client.transaction().startswith(b"250 ")
+        client.close()
+        first, second = mainlog(server, tmp_path, 2)
+        assert first[3:9] == ["R", "b", "example.com", '"a@b\\\\c d"', "example.net", "::1"]
+        assert second[3:9] == ["R", "b", "example.com", "a", "example.net", ""]
+        [line] = read(server, tmp_path / "rejectlog.ec", 1)
+        assert re.match(r'1\d{9}: R="\[::1\]:\d+" L="\[::1\]:\d+" C=', line)
+        assert " client=unix " in str(server.log)
+
+
+def test_a_reload_that_fails_after_the_files_were_opened_leaves_the_old_ones_in_use(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with running(tmp_path, LISTENER + ec_logger(tmp_path)) as server, gevent.socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        conf = f'ESMTP_Listener {{ Listen "127.0.0.1:{taken.getsockname()[1]}" {{ }} }}\n'
+        server.reconfigure(BASE.format(spool=tmp_path / "spool") + conf + ec_logger(other))
+        assert "Reconfigure failed" in str(server.log)
+        server.client().greet().transaction()
+        assert len(mainlog(server, tmp_path, 1)) == 1
+        server.wait_for(lambda: not any(_is_open(path) for path in other.iterdir()), "the new files are closed again")
+    assert (other / "mainlog.ec").read_bytes() == b""
+
+
+def _is_open(path: Path) -> bool:
+    """Whether this process holds a descriptor of a file."""
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            if os.path.samestat(os.fstat(int(descriptor)), path.stat()):
+                return True
+        except OSError:
+            continue  # the one that listed the folder
+    return False
