@@ -6,7 +6,6 @@ Tables are defined in ``cidrdb { CIDR_Table "blocked" { … } }`` (`policy.modul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 
@@ -69,7 +68,9 @@ class Table:
 
     def _shown(self, value: str | None, address: str) -> str | None:
         if value is None:
-            return self._default
+            value = self._default
+        if value is None:
+            return None
         return value.replace("$", address) if self._interpolate else value
 
 
@@ -115,11 +116,11 @@ def parse_rbldnsd(lines: Iterable[str], *, text: bool = False) -> Iterator[Entry
             continue
         try:
             if line.startswith(":"):
-                values = _values(line[1:], values)
+                values = _values(line, values)
                 continue
             excluded = line.startswith("!")
             name, rest = _split(line.removeprefix("!").strip())
-            value = None if excluded else _values(rest, values)[int(text)] if rest else values[int(text)]
+            value = None if excluded else _values(rest, values)[int(text)]
             for network in _networks(name):
                 yield network, value
         except ValueError as error:
@@ -127,13 +128,13 @@ def parse_rbldnsd(lines: Iterable[str], *, text: bool = False) -> Iterator[Entry
 
 
 def _split(line: str) -> tuple[str, str]:
-    """The network of a line, and what follows the colon."""
-    match = re.match(r"([0-9A-Fa-f:]*::?[0-9A-Fa-f:.]*(?:/[0-9]+)?)(?:\s+:(.*)|\s*\Z|\s+(.*))", line)
-    if match is not None and line.count(":") > 1 and ":" in match[1] and _is_ipv6(match[1]):
-        return match[1], (match[2] or match[3] or "").strip()
-    name, _, rest = line.partition(":")
-    words = name.split(None, 1)
-    return words[0], rest.strip() or (words[1].strip() if len(words) > 1 else "")
+    """The network of a line, and the rest: ``:A:TXT``, or a text alone."""
+    name, _, rest = line.partition(" ")
+    if not _is_ipv6(name):
+        name, colon, value = line.partition(":")
+        name, _, text = name.strip().partition(" ")
+        rest = f":{value}" if colon and not text else f"{text}{colon}{value}"
+    return name, rest.strip()
 
 
 def _is_ipv6(text: str) -> bool:
@@ -144,7 +145,10 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _values(rest: str, default: tuple[str, str]) -> tuple[str, str]:
-    address, _, text = rest.partition(":")
+    """Address and text of ``:A:TXT`` or of a text alone. Raises ValueError."""
+    if not rest.startswith(":"):
+        return default[0], rest or default[1]
+    address, _, text = rest[1:].partition(":")
     address = address.strip()
     if address.isdigit():
         address = f"127.0.0.{int(address)}"
@@ -157,10 +161,8 @@ def _networks(name: str) -> Iterator[Network]:
     first, dash, last = name.partition("-")
     if dash:
         start = _whole(first, "0")
-        prefix = ".".join(first.split(".")[: 4 - len(last.split("."))])
-        end = _whole(
-            last if "." in last and last.count(".") == first.count(".") else f"{prefix}.{last}".strip("."), "255"
-        )
+        kept = first.split(".")[: -len(last.split("."))]
+        end = _whole(".".join([*kept, last]), "255")
         yield from summarize_address_range(IPv4Address(start), IPv4Address(end))
         return
     if ":" not in name and "/" not in name and name.count(".") < 3:
