@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
     from gsmtp.config.tree import Tree
+    from gsmtp.datasource.store import Datasources
     from gsmtp.delivery.queue import Delivery
     from gsmtp.runtime.native import NativePool
     from gsmtp.runtime.pools import Pools
@@ -25,6 +26,7 @@ class Operations(Protocol):
         pools: green pools.
         native_pools: native pools by name.
         delivery: the handing on.
+        datasources: what modules and stores ask.
         started_wall: seconds since the epoch.
     """
 
@@ -40,6 +42,8 @@ class Operations(Protocol):
     def native_pools(self) -> Mapping[str, NativePool]: ...
     @property
     def delivery(self) -> Delivery: ...
+    @property
+    def datasources(self) -> Datasources: ...
     @property
     def path(self) -> str: ...
     @property
