@@ -16,6 +16,7 @@ class Recipient:
         notify: DSN NOTIFY words, upper case, e.g. ``("FAILURE", "DELAY")``; () when not given (RFC 3461 section 4.1).
         orcpt: DSN ORCPT as sent (``rfc822;user+40example.com``), or "" (RFC 3461 section 4.2).
         drop: whether policy asked to accept and forget it (`Blackhole = "internal"`).
+        binding: that policy chose for it, "" for none.
         failure: the reply with which policy refused it after the text came, "" for one that is to be delivered.
     """
 
@@ -26,6 +27,7 @@ class Recipient:
     orcpt: str = ""
     drop: bool = False
     failure: str = ""
+    binding: str = ""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class Envelope:
         smtputf8: whether MAIL FROM asked for SMTPUTF8 (RFC 6531).
         ret: DSN RET, ``"FULL"``, ``"HDRS"`` or "" (RFC 3461 section 4.3).
         envid: DSN ENVID as sent (xtext), or "" (RFC 3461 section 4.4).
+        requires_tls: whether it is to be handed on over verified TLS only (RFC 8689).
+        priority: MT-PRIORITY, from -9 to 9 (RFC 6710).
         conn: connection variables that are kept (reference/policy-and-context.md section 2).
         mess: message variables that are kept.
     """
@@ -63,5 +67,7 @@ class Envelope:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    requires_tls: bool = False
+    priority: int = 0
     conn: dict[str, str] = field(default_factory=dict)
     mess: dict[str, str] = field(default_factory=dict)

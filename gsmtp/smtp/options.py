@@ -125,6 +125,13 @@ def _examine_mechanisms(names: list[str], item: Value, problems: Problems) -> No
             )
 
 
+def _served() -> tuple[str, ...]:
+    """The keywords of all extensions; each is a file of `smtp/ext`, which may need options of this module."""
+    from gsmtp.smtp.extension import load_extensions
+
+    return tuple(extension.keyword for extension in load_extensions())
+
+
 def _examine_extensions(names: tuple[str, ...], setting: Setting, scope: Scope, problems: Problems) -> None:
     items = setting.value.items if isinstance(setting.value, Array) else (setting.value,)
     for item in items:
@@ -133,7 +140,7 @@ def _examine_extensions(names: tuple[str, ...], setting: Setting, scope: Scope, 
             if first == "AUTH":
                 _examine_mechanisms(name.split(" ")[1:], item, problems)
                 continue
-            if name in SERVED_EXTENSIONS:
+            if name in _served():
                 continue
             if first in UNSERVED_EXTENSIONS:
                 problems.warning(
@@ -145,7 +152,7 @@ def _examine_extensions(names: tuple[str, ...], setting: Setting, scope: Scope, 
             problems.error(
                 item.span,
                 f"unknown SMTP extension '{name}' in {setting.spelled}",
-                hint=did_you_mean(name, (*SERVED_EXTENSIONS, *UNSERVED_EXTENSIONS)),
+                hint=did_you_mean(name, (*_served(), *UNSERVED_EXTENSIONS)),
                 code="unknown-extension",
             )
 
@@ -153,7 +160,7 @@ def _examine_extensions(names: tuple[str, ...], setting: Setting, scope: Scope, 
 SMTP_EXTENSIONS: Option[tuple[str, ...]] = declare(
     Option(
         name="SMTP_Extensions",
-        kind=Kind("list of SMTP extensions", _extensions, "a list of " + ", ".join(SERVED_EXTENSIONS)),
+        kind=Kind("list of SMTP extensions", _extensions, "a list of keywords, AUTH with mechanisms behind it"),
         default=(),
         scopes=INBOUND,
         doc="Extensions offered in EHLO beside PIPELINING, 8BITMIME and SIZE, which always are. "

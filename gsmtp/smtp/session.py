@@ -34,6 +34,7 @@ from gsmtp.smtp.events import (
 )
 from gsmtp.smtp.facts import Facts
 from gsmtp.smtp.message import MessageFilter, Rank
+from gsmtp.smtp.state import State
 
 if TYPE_CHECKING:
     from gsmtp.smtp.driver import Driver
@@ -62,6 +63,7 @@ class Session(Answers):
         is_authenticated: for Received and policy.
         auth_user: who logged in, "" before.
         auth_mechanism: by which mechanism, "" before.
+        auth_result: the Authentication-Results field of the last attempt, b"" before; set by the driver.
         channel_bindings: of TLS by type (RFC 5929, RFC 9266); empty without TLS.
         certified_user: whom a verified client certificate names, "" without one.
         exchange: the AUTH exchange that goes on, for the extension.
@@ -215,6 +217,8 @@ class Session(Answers):
             transaction.smtputf8,
             transaction.ret,
             transaction.envid,
+            transaction.requires_tls,
+            transaction.priority,
         )
 
     # --- what a driver does for extensions
@@ -287,6 +291,14 @@ class Session(Answers):
         self._begin_anew()
         self._open = Connect()
         self._events.append(self._open)
+
+    def assume_greeting(self, helo: str, *, is_esmtp: bool) -> None:
+        """Count the client as having greeted so, until it does (XCLIENT)."""
+        self.helo = helo
+        self.esmtp = is_esmtp
+        self._base = State.GREETED
+        self._move(State.GREETED)
+        self._received_from = ""
 
     def move(self, view: View, facts: Facts) -> None:
         """Take another view and other facts from now on; what was said stays."""

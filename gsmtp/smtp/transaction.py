@@ -20,13 +20,15 @@ class Transaction:
         submitter: AUTH= of MAIL as sent, "" when it wasn't (RFC 4954 section 5); only a client that has logged in is
             to be believed.
         envid: xtext as sent, or "" (RFC 3461 section 4.4).
+        requires_tls: whether it is to be handed on over TLS only (RFC 8689).
+        priority: from -9 to 9 (RFC 6710).
         message_id: the queue id that the driver gave with `Session.accept_body`, "" before.
         is_date_missing: whether the message came without a Date field (known at its end).
     """
 
     __slots__ = (
-        "body", "domain", "envid", "is_date_missing", "message_id", "original", "recipients", "ret", "reverse_path",
-        "size", "smtputf8", "submitter",
+        "body", "domain", "envid", "is_date_missing", "message_id", "original", "priority", "recipients",
+        "requires_tls", "ret", "reverse_path", "size", "smtputf8", "submitter",
     )  # fmt: skip
 
     def __init__(self, reverse_path: str = "", domain: str = "", original: str = "") -> None:
@@ -40,5 +42,7 @@ class Transaction:
         self.ret = ""
         self.envid = ""
         self.submitter = ""
+        self.requires_tls = False
+        self.priority = 0
         self.message_id = ""
         self.is_date_missing = False

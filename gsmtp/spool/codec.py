@@ -27,6 +27,8 @@ _FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("smtputf8", "utf8", False),
     ("ret", "ret", ""),
     ("envid", "envid", ""),
+    ("requires_tls", "rtls", False),
+    ("priority", "prio", 0),
 )
 
 
@@ -64,6 +66,10 @@ def encode_envelope(envelope: Envelope) -> str:
         parts.append(f',"ret":{_text(envelope.ret)}')
     if envelope.envid:
         parts.append(f',"envid":{_text(envelope.envid)}')
+    if envelope.requires_tls:
+        parts.append(',"rtls":true')
+    if envelope.priority:
+        parts.append(f',"prio":{envelope.priority}')
     if envelope.conn:
         parts.append(f',"cctx":{_object(envelope.conn)}')
     if envelope.mess:
@@ -87,6 +93,8 @@ def _recipient(recipient: Recipient) -> str:
         text += f',"orcpt":{_text(recipient.orcpt)}'
     if recipient.failure:
         text += f',"fail":{_text(recipient.failure)}'
+    if recipient.binding:
+        text += f',"bind":{_text(recipient.binding)}'
     return text + (',"drop":true}' if recipient.drop else "}")
 
 
@@ -112,6 +120,7 @@ def decode_envelope(message_id: str, size_bytes: int, text: str) -> Envelope:
                     entry.get("orcpt", ""),
                     entry.get("drop", False),
                     entry.get("fail", ""),
+                    entry.get("bind", ""),
                 )
                 for entry in record["to"]
             ],
