@@ -97,10 +97,18 @@ class Channel:
         if not data:
             self._is_ended = True
             self._read_no_more()  # a level-triggered watcher would report the end for ever
+        self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
         if self._taker is not None:
             self._taker(data)
         else:
             self._received(data)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the client sends no more."""
+        return self._is_ended
 
     # --- writing
 

@@ -35,11 +35,12 @@ class Limits:
     def of(cls, view: View) -> Limits:
         """Read the limits of a view."""
         origin = view.origin(LISTENER_SESSIONS)
-        counter = _NO_SCOPE if origin.scope is None else _path(origin.scope)
+        counter = _NO_SCOPE if origin.scope is None else path_of(origin.scope)
         return cls(view[LISTENER_SESSIONS], counter, view[SERVICE_SESSIONS])
 
 
-def _path(scope: Scope) -> Path:
+def path_of(scope: Scope) -> Path:
+    """The stanzas around and including one, outermost first: what a counter or an allowance is kept by."""
     parts: list[tuple[str, str | None]] = []
     at: Scope | None = scope
     while at is not None and at.parent is not None:

@@ -9,7 +9,9 @@ from gsmtp.config import kinds
 from gsmtp.config.common import ENABLE as ENABLE
 from gsmtp.config.common import PATHWAY as PATHWAY
 from gsmtp.config.common import USE_SSL as USE_SSL
-from gsmtp.config.option import INBOUND, SOCKET, Option, declare
+from gsmtp.config.kinds import Kind, Rate
+from gsmtp.config.option import INBOUND, MESSAGE, SOCKET, Option, declare
+from gsmtp.config.tree import Value
 
 LISTENER_SESSIONS: Option[int] = declare(
     Option(
@@ -44,6 +46,42 @@ IDLE_TIME: Option[int] = declare(
         doc="How long a client may say nothing while the server waits for it; then 421 4.4.2 and the connection is "
         "closed. 0 means no limit but a hard one of an hour.",
         source="RFC 5321 section 4.5.3.2.7",
+    )
+)
+
+def _optional_rate(value: Value) -> Rate | None:
+    return kinds.rate.parse(value) if kinds.scalar_text(value) else None
+
+
+_OPTIONAL_RATE: Kind[Rate | None] = Kind(
+    "rate",
+    _optional_rate,
+    kinds.rate.describe + ', or "" for no limit',
+    show=lambda value: kinds.rate.show(value) if value is not None else '""',
+)
+
+INBOUND_THROTTLE_MESSAGES: Option[Rate | None] = declare(
+    Option(
+        name="Inbound_Throttle_Messages",
+        kind=_OPTIONAL_RATE,
+        default=None,
+        scopes=MESSAGE,
+        doc='Messages taken, as "N" a second or "N/S" in S seconds: beyond that the 250 to MAIL FROM waits, and nobody '
+        "is refused. All sessions for which one scope's value holds share one allowance. Empty: no limit.",
+        source="Momentum: inbound_throttle_messages",
+    )
+)
+
+PROXY_PROTOCOL: Option[str] = declare(
+    Option(
+        name="Proxy_Protocol",
+        kind=kinds.enumeration("none", "v1", "v2", "any"),
+        default="none",
+        scopes=INBOUND,
+        doc="Whether the client is a proxy that says for whom it connects, by a PROXY protocol header of that version "
+        "before anything else; without one it is disconnected. All else is then about the address in the header.",
+        source="HAProxy: proxy-protocol.txt",
+        ours=True,
     )
 )
 
