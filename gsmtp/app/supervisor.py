@@ -22,7 +22,7 @@ from gsmtp.app.listeners import ListenerSet
 from gsmtp.app.loading import Loaded, compile_checked, load
 from gsmtp.app.loggers import LogKeeper
 from gsmtp.app.options import DRAIN_TIME
-from gsmtp.app.resources import Resources, Surroundings, give_up, prepare
+from gsmtp.app.resources import Resources, Surroundings, give_up, prepare, take_effect
 from gsmtp.config.diagnostics import Problems, Severity
 from gsmtp.config.option import Option
 from gsmtp.config.render import render
@@ -114,7 +114,8 @@ class Supervisor:
     @property
     def native_pools(self) -> Mapping[str, NativePool]:
         """Native pools by name."""
-        return {self._native.name: self._native}
+        authentication = self._resources.authenticator.native
+        return {self._native.name: self._native, authentication.name: authentication, **self._around.pools.by_name}
 
     @property
     def delivery(self) -> Delivery:
@@ -175,7 +176,10 @@ class Supervisor:
             hostname=_hostname(self._configuration),
             clock=clock,
             accepted=self._delivery.notify,
+            authenticator=self._resources.authenticator,
+            native=self._native,
         )
+        take_effect(self._resources, self._configuration, self._around)
         self._logs.tell(self._service)
         self._tell_recovery()
         self._delivery.start()
@@ -300,7 +304,7 @@ class Supervisor:
             try:
                 changes = self._listeners.apply(new, self._service)
             except BaseException:
-                give_up(resources)
+                give_up(resources, self._resources)
                 raise
         except BaseException:
             self._logs.discard(loggers)
@@ -311,12 +315,14 @@ class Supervisor:
         self._configuration = new
         self._service.hostname = _hostname(new)
         self._service.chain = resources.chain
+        self._service.authenticator = resources.authenticator
         self._service.tls = resources.tls
         self._service.reconfigure(new)
         self._logs.use(loggers, new)
         self._logs.tell(self._service)
         self._delivery.reconfigure(new)
-        give_up(old)
+        take_effect(resources, new, self._around)
+        give_up(old, resources)
         self._events.event(
             "info",
             "config",
@@ -368,6 +374,7 @@ class Supervisor:
             connection.abandon()
         self._spool.close()
         give_up(self._resources)
+        self._around.close()
         self._remove_pidfile()
         self._events.event("info", "stop", "stopped", transactions_cut=cut or None, **asdict(service.totals))
         self._logs.close()

@@ -240,6 +240,10 @@ class Configuration:
             self._views[chain] = view
         return view
 
+    def has_pathway(self, name: str) -> bool:
+        """Whether a pathway of that name is configured; ``default`` always is."""
+        return name == "default" or name in self._pathways
+
     def view_for(self, listen: ListenStanza, client_ip: str, pathway: str | None = None) -> View:
         """The options for a client of a socket.
 

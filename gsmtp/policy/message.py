@@ -302,5 +302,10 @@ class Message:
 
 def _same(recipient: Recipient) -> Recipient:
     return Recipient(
-        recipient.address, recipient.domain, recipient.original, recipient.notify, recipient.orcpt, recipient.drop
+        recipient.address,
+        recipient.domain,
+        recipient.original,
+        recipient.notify,
+        recipient.orcpt,
+        recipient.drop,
     )

@@ -146,6 +146,9 @@ class Scripts:
         for one in self.installed:
             if one.script is not None:
                 forget(one.script, in_use)
+        for one in successor.installed if successor is not None else ():
+            if one.script is not None:
+                recall(one.script)
 
 
 def _deinit(title: str, hook: Hook) -> None:

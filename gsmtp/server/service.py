@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from gsmtp.auth.attempts import FailedAttempts
+from gsmtp.auth.authenticator import Authenticator
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.view import View
+from gsmtp.core.address import parse_network
 from gsmtp.core.clock import Clock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.ids import IdMaker
@@ -18,15 +22,27 @@ from gsmtp.core.records import Peering, Record, Rejection
 from gsmtp.core.reply import Reply, reply
 from gsmtp.policy.chain import Chain
 from gsmtp.runtime.deadline import DeadlineWheel
+from gsmtp.runtime.native import NativePool
 from gsmtp.runtime.sockopts import When, rows
+from gsmtp.runtime.tls_contexts import TlsContexts
 from gsmtp.server.limits import Limits, SessionCounts
-from gsmtp.server.options import IDLE_TIME, RECONFIG_MESSAGE, RECONFIG_SESSIONS
+from gsmtp.server.options import IDLE_TIME, PROXY_PROTOCOL, RECONFIG_MESSAGE, RECONFIG_SESSIONS
 from gsmtp.server.outdated import SessionComparison
+from gsmtp.server.throttle import Throttles
+from gsmtp.smtp.tls_options import TLS_HANDSHAKE_TIMEOUT, USE_SSL
 from gsmtp.spool.base import Spool
 
 if TYPE_CHECKING:
     from gsmtp.runtime.tls import TlsContext
     from gsmtp.server.connection import Connection
+
+PROXY_VERSIONS: Final = {
+    "none": frozenset[int](),
+    "v1": frozenset((1,)),
+    "v2": frozenset((2,)),
+    "any": frozenset((1, 2)),
+}
+"""The versions of headers that each word of `Proxy_Protocol` allows."""
 
 LONGEST_IDLE_S = 3600.0
 """With Idle_Time = 0 a silent client is still let go after an hour: leaked connections would fill the process."""
@@ -55,14 +71,18 @@ class Plan:
         limits: of sessions.
         idle_s: Idle_Time.
         tcp_options: (level, number, value) for accepted sockets.
-        tls_from_start: the contexts of Use_SSL, None without it.
+        proxy_versions: of the PROXY header that the client has to begin with; none when it has not to.
+        tls_from_start: the context of Use_SSL, None without it.
+        handshake_s: TLS_Handshake_Timeout.
     """
 
     view: View
     limits: Limits
     idle_s: float
     tcp_options: list[tuple[int, int, int]]
+    proxy_versions: frozenset[int] = frozenset()
     tls_from_start: TlsContext | None = None
+    handshake_s: float = 30.0
 
 
 @dataclass(slots=True)
@@ -85,6 +105,7 @@ class Service:
         configuration: the one for new sessions; a reload replaces it.
         spool: where accepted mail goes.
         chain: the policy hooks.
+        tls: certificates.
         wheel: the deadlines.
         events: the log of what is no record.
         journal: takes the records.
@@ -92,11 +113,18 @@ class Service:
         hostname: the machine's name, where nothing is configured.
         clock: for `Received` and envelopes.
         accepted: told of each committed envelope, on the hub.
+        authenticator: asks the credential stores.
+        native: threads that read large messages for hooks.
+
+    Attributes:
+        throttles: of Inbound_Throttle_Messages.
+        attempts: failed logins by address.
     """
 
     configuration: Configuration
     spool: Spool
     chain: Chain
+    tls: TlsContexts
     wheel: DeadlineWheel
     events: Events
     journal: Journal
@@ -104,13 +132,21 @@ class Service:
     hostname: str
     clock: Clock
     accepted: Callable[[Envelope], object]
+    authenticator: Authenticator
     counts: SessionCounts = field(default_factory=SessionCounts)
     totals: Totals = field(default_factory=Totals)
     connections: set[Connection] = field(default_factory=set)
     is_draining: bool = False
+    native: NativePool | None = None
     tells_begins: bool = False
     tells_ends: bool = False
     _plans: dict[View, Plan] = field(default_factory=dict)
+    throttles: Throttles = field(init=False)
+    attempts: FailedAttempts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.throttles = Throttles(self.clock)
+        self.attempts = FailedAttempts(self.clock)
 
     def refuse_session(self, peering: Peering, reply: Reply) -> None:
         """Count and tell a client that is turned away before it has a session."""
@@ -125,6 +161,7 @@ class Service:
         """
         self.configuration = configuration
         self._plans = {}
+        self.throttles.reconfigured()
         stanzas = {str(stanza.endpoint): stanza for stanza in configuration.listens}
         comparison = SessionComparison()
         for connection in self.connections:
@@ -141,12 +178,27 @@ class Service:
                     continue
             connection.outdate(reply_421(old[RECONFIG_MESSAGE]))
 
+    def session_count(self, network: str = "", endpoint: str = "") -> int:
+        """Sessions that are open now, from a network ("" for any) and on a Listen ("" for any). Raises ValueError."""
+        wanted = parse_network(network) if network else None
+        count = 0
+        for connection in self.connections:
+            facts = connection.facts
+            if endpoint and facts.endpoint != endpoint:
+                continue
+            if wanted is None or (facts.client_ip and ip_address(facts.client_ip) in wanted):
+                count += 1
+        return count
+
     def plan(self, view: View, family: Any) -> Plan:
         """The plan of a view; all connections of one view are on sockets of one family."""
         plan = self._plans.get(view)
         if plan is None:
             idle_s = float(view[IDLE_TIME]) or LONGEST_IDLE_S
             plan = Plan(view, Limits.of(view), idle_s, rows(view, family, When.ACCEPTED))
+            plan.proxy_versions = PROXY_VERSIONS[view[PROXY_PROTOCOL]]
+            plan.tls_from_start = self.tls.of(view) if view[USE_SSL] else None
+            plan.handshake_s = float(view[TLS_HANDSHAKE_TIMEOUT])
             self._plans[view] = plan
         return plan
 
