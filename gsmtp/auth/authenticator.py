@@ -31,20 +31,49 @@ _CROWDED: Final = Answer(Status.ERROR, reason="too many logins wait")
 _LATE: Final = Answer(Status.ERROR, reason=f"no answer within {LOOK_UP_S:.0f} s")
 
 
+class SharedPool:
+    """Native threads that several configurations have used one after the other; the last one to go closes them."""
+
+    def __init__(self, pool: NativePool) -> None:
+        self.pool = pool
+        self.users = 1
+
+    def release(self) -> None:
+        """One user less."""
+        self.users -= 1
+        if not self.users:
+            self.pool.close()
+
+
 class Authenticator:
     """The stores of one configuration, and the threads in which they are asked.
 
     Args:
         stores: opened ones.
-        native: threads for stores and for password hashes.
+        shared: threads for stores and for password hashes; given up by `close`.
         green: green threads for stores that wait on the hub.
+
+    Attributes:
+        native: the threads.
+        waiting: look-ups that are under way.
     """
 
-    def __init__(self, stores: OpenedStores, native: NativePool, green: WorkPool) -> None:
+    def __init__(self, stores: OpenedStores, shared: SharedPool, green: WorkPool) -> None:
         self.stores = stores
-        self.native = native
+        self.native = shared.pool
         self.green = green
         self.waiting = 0
+        self._shared = shared
+
+    def share(self) -> SharedPool:
+        """The threads, for the authenticator of a configuration that follows."""
+        self._shared.users += 1
+        return self._shared
+
+    def close(self) -> None:
+        """Close the stores; look-ups that are under way end."""
+        self.stores.close()
+        self._shared.release()
 
     def ask(
         self, parameters: Mapping[str, str], mechanism: str, need: Need, done: Done, hostname: str = ""

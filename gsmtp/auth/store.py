@@ -167,6 +167,7 @@ class OpenedStores:
         Raises:
             ConfigError: no uri, an unknown scheme, or its opener refuses.
         """
+        mechanism = mechanism.removesuffix("-PLUS")
         lowered = {key.lower(): value for key, value in parameters.items()}
         uri = lowered.get("uri", "")
         if not uri:

@@ -112,6 +112,7 @@ RELAY_FOR_SENDING_DOMAINS: Option[DomainPatterns] = declare(
     )
 )
 
+
 def _blackhole(value: Value) -> str:
     text = kinds.scalar_text(value).lower()
     if text in ("inline", "internal"):

@@ -21,7 +21,8 @@ from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Rep
 from gsmtp.policy.context import Context
 from gsmtp.runtime.sockets import RawSocket
 from gsmtp.runtime.tls import TlsFault
-from gsmtp.server.channel import BODY_RECV, COMMAND_RECV, LINGER_S, Channel
+from gsmtp.server.channel import BODY_RECV, COMMAND_RECV, LINGER_S
+from gsmtp.server.opening import Opening
 from gsmtp.server.peering import address_text, name_of, peering_of
 from gsmtp.server.reception import HANDLERS, Reception
 from gsmtp.server.service import Plan, Service
@@ -38,25 +39,17 @@ log = logging.getLogger("gsmtp.smtp")
 
 MOST_PENDING_INPUT = 65_536
 EVENTS_A_TURN = 200
-TLS_HANDSHAKE_S = 30.0
 
 
-class Connection(Channel):
+class Connection(Opening):
     """A client's connection from accept to close.
 
     Attributes:
         facts: addresses and the connection's id.
-        session: the machine.
-        reception: answers the machine's events.
-        listener: whose socket accepted it.
         began_mono: when, in seconds of `time.monotonic`.
-        reason: why it ended or is about to, "" before.
     """
 
-    __slots__ = (
-        "_counted_in", "_has_turn", "_peering", "_plan", "_service", "_tls_due_mono", "began_mono", "listener",
-        "reason", "reception", "session",
-    )  # fmt: skip
+    __slots__ = ("_counted_in", "_peering", "_service", "_tls_due_mono", "began_mono")
 
     @classmethod
     def establish(cls, listener: Listener, raw: RawSocket, address: Any) -> None:
@@ -78,18 +71,14 @@ class Connection(Channel):
         connection._begin()
 
     def __init__(self, listener: Listener, raw: RawSocket, plan: Plan, facts: Facts) -> None:
-        super().__init__(raw, listener.loop)
+        super().__init__(raw, listener.loop, listener, plan)
         service = listener.service
-        self.listener = listener
         self._service: Service = service
-        self._plan = plan
         self.session = Session(plan.view, facts, service.clock)
         context = Context(service.configuration, plan.view, facts, self.session)
         self.reception = Reception(self, service, self.session, context)
         self._peering: Peering | None = None
-        self._has_turn = True  # False while a commit, a drain or a green thread owns the session
         self._tls_due_mono = 0.0
-        self.reason = ""
         self.began_mono = self._touched_mono
 
     def _begin(self) -> None:
@@ -104,7 +93,15 @@ class Connection(Channel):
             return
         self._reader = self._loop.io(self._socket.fileno(), 1)
         self._read_on()
-        service.wheel.add(self)
+        if self._plan.proxy_versions:
+            self._await_header()
+            service.wheel.add(self)
+        else:
+            service.wheel.add(self)
+            self._start()
+
+    def _start(self) -> None:
+        service = self._service
         if service.tells_begins:
             service.journal.record(SessionBegin(self.peering))
         if self._plan.tls_from_start is not None:
@@ -126,6 +123,11 @@ class Connection(Channel):
             is_unix = self._socket.family == _socket.AF_UNIX and not self.facts.client_port
             peering = self._peering = peering_of(self.facts, self.session.view, is_unix=is_unix)
         return peering
+
+    @property
+    def family(self) -> int:
+        """Of its socket."""
+        return self._socket.family
 
     @property
     def client(self) -> str:
@@ -159,7 +161,7 @@ class Connection(Channel):
             return
         self._tls = context.begin()
         self._taker = self._take_tls
-        self._tls_due_mono = time.monotonic() + TLS_HANDSHAKE_S
+        self._tls_due_mono = time.monotonic() + self._plan.handshake_s
         self._service.wheel.discard(self)
         self._service.wheel.add(self)
         self._read_on()
@@ -285,6 +287,8 @@ class Connection(Channel):
         """When the client was silent for too long; not while we are the ones who work."""
         if self._lingered >= 0:
             return self._touched_mono + LINGER_S
+        if self.awaits_header:
+            return self._proxy_due_mono
         if self._tls_due_mono:
             return self._tls_due_mono
         if not self._has_turn:
@@ -293,6 +297,9 @@ class Connection(Channel):
 
     def expired(self) -> None:
         """The client was silent for Idle_Time."""
+        if self.awaits_header:
+            self.header_failed("it took too long")
+            return
         if self._tls_due_mono:
             self._tls_failed("the handshake took too long")
             return
@@ -300,6 +307,8 @@ class Connection(Channel):
             self._close()
             return
         self.reason = "idle timeout"
+        if self.session.in_exchange:
+            self.reception.login_timed_out()
         self._service.events.event(
             "info",
             "smtp",
@@ -314,7 +323,7 @@ class Connection(Channel):
         """Say a last word and close, unless the client is in a message that may still be accepted."""
         if self.is_closed or self._lingered >= 0:
             return
-        if self._tls_due_mono:
+        if self._tls_due_mono or self.awaits_header:
             self._close()
             return
         self.session.close_with(reply)
@@ -322,7 +331,7 @@ class Connection(Channel):
 
     def drain(self) -> None:
         """The server stops: transactions go on for now, everybody else is told."""
-        if self._has_turn and not self.session.in_transaction:
+        if self.awaits_header or self._tls_due_mono or (self._has_turn and not self.session.in_transaction):
             self.dismiss(SHUTTING_DOWN)
 
     def outdate(self, reply: Reply) -> None:

@@ -107,13 +107,13 @@ class Reception(Login):
         self._move(facts, context.configuration)
         self.session.change_offer(add=private)
         if not self.session.is_authenticated:
-            context.conn.pop("can_relay", None)
-            trust(context, Connect())
+            self._trust_anew()
 
     def place_client(self, facts: Facts) -> Plan:
         """Resolve what accept resolves, for a client whose proxy has just said who it is."""
         service = self._service
         self._move(facts, service.configuration)
+        self._trust_anew()
         self.session.outdated = None
         return service.plan(self.context.view, self._connection.family)
 
@@ -132,6 +132,16 @@ class Reception(Login):
         conn.update(configured, pathway=view.pathway)
         self.session.move(view, facts)
         self._connection.moved()
+
+    def _trust_anew(self) -> None:
+        """Find out whether this client may relay without a login."""
+        context = self.context
+        conn = context.conn
+        conn.pop("can_relay", None)
+        self._begin_login()
+        trust(context, Connect())
+        if conn.get("tls_client_verified") == "yes" and context.view[TLS_VERIFIED_PEER_CAN_RELAY]:
+            conn["can_relay"] = "true"
 
     # --- events
 

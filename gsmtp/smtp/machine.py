@@ -62,11 +62,12 @@ class Machine:
     """State and inner workings of one session; see `session.Session` for the attributes."""
 
     __slots__ = (
-        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing", "_offer",
-        "_open", "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker", "auth_mechanism",
-        "auth_user", "bad_commands", "banner", "candidate", "certified_user", "channel_bindings", "esmtp", "exchange",
-        "facts", "helo", "is_authenticated", "is_early_talker", "is_enhanced", "is_over", "messages", "outdated",
-        "profile", "rcpt_commands", "recipients", "tls_cipher", "transaction", "unrecognized_commands", "view",
+        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing",
+        "_offer", "_open", "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker",
+        "auth_mechanism", "auth_result", "auth_user", "bad_commands", "banner", "candidate", "certified_user",
+        "channel_bindings", "esmtp", "exchange", "facts", "helo", "is_authenticated", "is_early_talker",
+        "is_enhanced", "is_over", "messages", "outdated", "profile", "rcpt_commands", "recipients",
+        "tls_cipher", "transaction", "unrecognized_commands", "view",
     )  # fmt: skip
 
     def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
@@ -98,6 +99,7 @@ class Machine:
         self.is_authenticated = False
         self.auth_user = ""
         self.auth_mechanism = ""
+        self.auth_result = b""
         self.exchange: Any = None
         self.tls_cipher = ""
         self.certified_user = ""
@@ -219,6 +221,7 @@ class Machine:
         self.esmtp = self.is_enhanced = False
         self.is_authenticated = False
         self.auth_user = self.auth_mechanism = ""
+        self.auth_result = b""
         self.exchange = None
         self.take_lines(None)
         self._received_from = ""
@@ -317,7 +320,7 @@ class Machine:
             )
         recipients = transaction.recipients
         protocol = self.protocol
-        return trace.trace_fields(
+        fields = trace.trace_fields(
             transaction.reverse_path,
             self._received_from,
             transaction.original,
@@ -326,6 +329,11 @@ class Machine:
             recipients[0].original if len(recipients) == 1 else "",
             wall_s,
         )
+        if not self.auth_result:
+            return fields
+        # above our Received, which it belongs to (RFC 8601 section 4.1); Return-Path stays first
+        return_path, received = fields.split(b"\r\n", 1)
+        return b"%s\r\n%s%s" % (return_path, self.auth_result, received)
 
     @property
     def protocol(self) -> str:

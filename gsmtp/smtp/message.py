@@ -31,7 +31,7 @@ from gsmtp.core.reply import (
     TOO_BIG,
     Reply,
 )
-from gsmtp.smtp import trace
+from gsmtp.smtp import auth_results, trace
 from gsmtp.smtp.body import LoneScan
 
 MOST_HEADER_BYTES: Final = 262_144
@@ -281,6 +281,8 @@ class MessageFilter:
             added = self._added(lower)
         if self._trace and b"return-path" in lower:
             head = _RETURN_PATH.sub(b"", head)
+        if auth_results.NAME in lower:
+            head = auth_results.without_claims(head, rules.hostname)
         if not added:
             return self._trace + head
         if head.endswith(b"\r\n\r\n"):

@@ -1,4 +1,4 @@
-"""The header fields that we add: Return-Path, Received, Date, Message-ID.
+"""The header fields that we add: Return-Path, Received, Authentication-Results, Date, Message-ID.
 
 All are bytes that end in CR LF. What a client said (its EHLO name, its addresses) was checked before it gets here; what
 may still stand in an address and would end a comment is quoted.
@@ -6,10 +6,14 @@ may still stand in an address and would end a comment is quoted.
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from itertools import product
 from typing import Final
+
+_LONGEST_USER = 255
+_PVALUE = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~-]+(?:[.@][A-Za-z0-9!#$%&'*+^_`{|}~-]+)*")
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -100,6 +104,26 @@ def trace_fields(
         f"Return-Path: <{reverse_path}>\r\n{beginning}{original}>)\r\n        (gsmtp) with {protocol}\r\n"
         f"        id {message_id}{whom}; {date_time(wall_s)}\r\n"
     ).encode()
+
+
+def authentication_results(hostname: str, outcome: str, user: str) -> bytes:
+    """An Authentication-Results field about a login.
+
+    Args:
+        hostname: `Received_Hostname`, by which readers know that the field is ours.
+        outcome: ``"pass"``, ``"fail"`` or ``"temperror"`` (RFC 8601 section 2.7.4).
+        user: as claimed; left out where it is too long or not ASCII.
+
+    >>> authentication_results("mx.example.com", "pass", "alice")
+    b'Authentication-Results: mx.example.com; auth=pass smtp.auth=alice\\r\\n'
+
+    Source: RFC 8601 section 2.2; reference/esmtp-listener.md section 11.3.
+    """
+    who = ""
+    if user and len(user) <= _LONGEST_USER and user.isascii() and user.isprintable():
+        escaped = user.replace("\\", "\\\\").replace('"', '\\"')
+        who = f" smtp.auth={user}" if _PVALUE.fullmatch(user) else f' smtp.auth="{escaped}"'
+    return f"Authentication-Results: {hostname}; auth={outcome}{who}\r\n".encode()
 
 
 def date(wall_s: int) -> bytes:

@@ -149,8 +149,7 @@ def apply(session: Machine, override: Override, driver: Driver) -> None:
     driver.session.begin_again()
     driver.conn.pop("ehlo_string", None)
     driver.conn.pop("ehlo_domain", None)
-    if override.login is not None:
-        _log_in(session, override.login, driver)
+    _log_in(session, override.login or "", driver)
     driver.move_client(
         replace(
             facts,
