@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from gsmtp.config.module import MODULES
 from gsmtp.config.option import Option
 from gsmtp.config.view import View
 from gsmtp.observe.options import CRITICAL, DEBUG, ERROR, INFO, NOTICE, WARNING
@@ -26,13 +27,14 @@ LOGGERS: dict[str, tuple[str, ...]] = {
     "SMTP": ("gsmtp.smtp",),
     "NET": ("gsmtp.net",),
     "FD": ("gsmtp.net",),
-    "SSL": ("gsmtp.tls",),
+    "SSL": ("gsmtp.ssl",),
     "DB": ("gsmtp.datasource",),
-    "MOD": ("gsmtp.policy",),
+    "MOD": ("gsmtp.policy", "gsmtp.periodic"),
     "START": ("gsmtp.start", "gsmtp.threads"),
     "ERROR": ("gsmtp",),
 }
-"""The loggers of a subsystem; ERROR is the general one, for all parts that have none of their own.
+"""The loggers of a subsystem; ERROR is the general one, for all parts that have none of their own. Each module has one
+of its name, which goes with MOD.
 
 Subsystems that gsmtp doesn't have (LIC, MEM …) have no loggers, and naming them changes nothing.
 """
@@ -45,7 +47,8 @@ def apply(flags: View | None, otherwise: int) -> None:
         flags: the Debug_Flags stanza, None when the file has none.
         otherwise: the level for all of them then.
     """
-    named = {name for names in LOGGERS.values() for name in names}
+    loggers = {**LOGGERS, "MOD": (*LOGGERS["MOD"], *(f"gsmtp.{module}" for module in MODULES))}
+    named = {name for names in loggers.values() for name in names}
     if flags is None:
         for name in named:
             logging.getLogger(name).setLevel(logging.NOTSET)
@@ -54,7 +57,7 @@ def apply(flags: View | None, otherwise: int) -> None:
     levels = dict.fromkeys(named, logging.CRITICAL)
     for option, level in reversed(_LEVELS):
         for subsystem in flags[option]:
-            for name in named if subsystem == "ALL" else LOGGERS.get(subsystem, ()):
+            for name in named if subsystem == "ALL" else loggers.get(subsystem, ()):
                 levels[name] = min(levels[name], level)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

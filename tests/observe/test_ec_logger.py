@@ -24,11 +24,14 @@ UNLIT = 'paniclog = ""  rejectlog = ""  mainlog = ""'
 
 @pytest.fixture(autouse=True)
 def _levels_restored() -> Iterator[None]:
-    names = ["gsmtp", *(f"gsmtp.{part}" for part in ["smtp", "net", "tls", "datasource", "policy", "start", "threads"])]
-    before = {name: logging.getLogger(name).level for name in names}
+    before = {name: logging.getLogger(name).level for name in _our_loggers()}
     yield
-    for name, level in before.items():
-        logging.getLogger(name).setLevel(level)
+    for name in _our_loggers():
+        logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
+
+
+def _our_loggers() -> list[str]:
+    return [name for name in logging.Logger.manager.loggerDict if name.partition(".")[0] == "gsmtp"]
 
 
 def ec_logger(folder: Path, more: str = "", name: str = "ec_logger") -> str:
@@ -252,9 +255,10 @@ def test_a_full_disk_under_the_log_costs_no_mail(tmp_path: Path) -> None:
 def test_debug_flags_set_levels_by_subsystem(tmp_path: Path) -> None:
     flags = "Debug_Flags { DEBUG = ( SMTP ) WARNING = ( NET ) INFO = ( MOD ) }\n"
     with running(tmp_path, LISTENER + flags) as server:
-        levels = {part: logging.getLogger(f"gsmtp.{part}").level for part in ("smtp", "net", "policy", "tls")}
+        levels = {part: logging.getLogger(f"gsmtp.{part}").level for part in ("smtp", "net", "policy", "alias", "ssl")}
         assert levels == {
-            "smtp": logging.DEBUG, "net": logging.WARNING, "policy": logging.INFO, "tls": logging.ERROR
+            "smtp": logging.DEBUG, "net": logging.WARNING, "policy": logging.INFO, "alias": logging.INFO,
+            "ssl": logging.ERROR,
         }  # fmt: skip
         assert logging.getLogger("gsmtp").level == logging.ERROR
         client = server.client().greet()
