@@ -22,11 +22,16 @@ class YamlEditor(Editor):
         self._going: dict[int, tuple[Site, list[Item]]] = {}
         self._grown: set[int] = set()
         self._filled: dict[int, tuple[Site, list[Item]]] = {}
+        self._new: dict[int, tuple[Site, list[Item]]] = {}
 
     def result(self) -> str:
         """The text with all edits made; a scope that loses everything becomes ``{}``. Raises Unwritable."""
         for site, items in self._filled.values():
             self._fill(site, items)
+        for site, items in self._new.values():
+            # Together: a mapping has each word once.
+            lines = yaml_lines(items, site.kind, Problems())
+            self._insert_lines_behind(site.items[-1], self._column(site, site.items[-1]), lines)
         for key, (site, gone) in self._going.items():
             is_empty = len(gone) == len(site.items) and key not in self._grown and site.stanza is not None
             for number, item in enumerate(gone):
@@ -113,10 +118,11 @@ class YamlEditor(Editor):
             return
         if self._is_flow(site):
             raise Unwritable("the scope is written in one line of YAML")
-        lines = yaml_lines([node], site.kind, Problems())
         if not alike:
-            self._insert_lines_behind(site.items[-1], self._column(site, site.items[-1]), lines)
+            self._behind(site.items[-1])
+            self._new.setdefault(id(site), (site, []))[1].append(node)
             return
+        lines = yaml_lines([node], site.kind, Problems())
         last = alike[-1]
         if node.name is None or last.name is None or not self._is_key(last.name):
             raise Unwritable("the stanzas of that word are written as a list")
@@ -182,12 +188,16 @@ class YamlEditor(Editor):
         self.insert_lines(behind, lines)
 
     def _insert_lines_behind(self, anchor: Item, column: int, lines: list[str]) -> None:
-        behind = self.after_line(anchor.end)
-        if behind is None:
-            raise Unwritable("something else stands on the line")
+        behind = self._behind(anchor)
         indent = " " * column
         # What is deeper belongs to what stands above and goes first.
         self.insert_lines(behind, [indent + line if line else line for line in lines], rank=-column)
+
+    def _behind(self, anchor: Item) -> int:
+        behind = self.after_line(anchor.end)
+        if behind is None:
+            raise Unwritable("something else stands on the line")
+        return behind
 
     def _column(self, site: Site, item: Item) -> int:
         """The column of the key of a mapping that an item belongs to, from 0."""
