@@ -40,6 +40,8 @@ class BundleWriter(ABC):
         self._is_started = False
         self._handed_over = 0
         self._written = 0
+        self._given = 0
+        self._done = 0
 
     def write(self, line: bytes) -> None:
         """Have a line, with its line end, written soon; several lines in one piece count as one. Never blocks."""
@@ -68,23 +70,25 @@ class BundleWriter(ABC):
         if not self._is_started:
             self._is_started = True
             self._pool.submit(self._work)
+        self._given += 1
         self._work_to_do.put(item)
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything that was handed over is written."""
-        return self._handed_over == self._written
+        """Whether everything that was handed over is written and done."""
+        return self._given == self._done
 
     def _work(self) -> None:
         while True:
             for item in self._work_to_do.take():
-                if item is None:
-                    return
                 if isinstance(item, bytes):
                     self._write_all(item)
                     self._written += len(item)
-                else:
+                elif item is not None:
                     item()
+                self._done += 1
+                if item is None:
+                    return
 
     def _begins_to_drop(self) -> None:  # noqa: B027 - an answer to nothing is fine
         """Called when too much waits, before the first line is dropped."""
