@@ -7,6 +7,7 @@ changed. Files that both want keep their descriptors.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import gevent
 
@@ -14,7 +15,7 @@ from gsmtp.config.scopes import Configuration
 from gsmtp.observe import levels
 from gsmtp.observe.ec_logger import Loggers, open_loggers
 from gsmtp.observe.files import LogFiles
-from gsmtp.observe.journal import Journal
+from gsmtp.observe.journal import Journal, RecordLog
 from gsmtp.observe.logs import EventLog
 from gsmtp.observe.options import TIMESTAMPFORMAT
 from gsmtp.runtime.native import HubMailbox
@@ -49,10 +50,10 @@ class LogKeeper:
         """Close what was prepared and is not going to be used."""
         self._files.discard(loggers.files)
 
-    def use(self, loggers: Loggers, configuration: Configuration) -> None:
-        """What was prepared takes effect."""
+    def use(self, loggers: Loggers, configuration: Configuration, recorders: Sequence[RecordLog] = ()) -> None:
+        """What was prepared takes effect; `recorders` are told of records too."""
         old, self._current = self._current, loggers
-        self.journal.use(loggers.loggers)
+        self.journal.use((*loggers.loggers, *recorders))
         for logger in old.loggers:
             logger.stop()
         self._files.use(loggers.files)

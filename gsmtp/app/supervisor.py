@@ -149,7 +149,8 @@ class Supervisor:
             self._write_pidfile(view[PIDFILE])
             _make_folder(view[SPOOLBASE], owner_of(security))
             become(security)
-            self._logs.use(self._logs.prepare(self._configuration), self._configuration)
+            recorders = self._resources.scripts.recorders()
+            self._logs.use(self._logs.prepare(self._configuration), self._configuration, recorders)
             self._spool = SqliteSpool.open_at(
                 view[SPOOLBASE],
                 mode=view[SPOOL_MODE],
@@ -159,6 +160,7 @@ class Supervisor:
             )
         except BaseException:
             self._listeners.close()
+            give_up(self._resources)
             self._logs.close()
             self._remove_pidfile()
             raise
@@ -318,7 +320,7 @@ class Supervisor:
         self._service.authenticator = resources.authenticator
         self._service.tls = resources.tls
         self._service.reconfigure(new)
-        self._logs.use(loggers, new)
+        self._logs.use(loggers, new, resources.scripts.recorders())
         self._logs.tell(self._service)
         self._delivery.reconfigure(new)
         take_effect(resources, new, self._around)

@@ -43,7 +43,7 @@ ENABLED = declare_module(
 def _monitors(value: Value) -> tuple[str, ...]:
     texts = kinds.item_texts(value)
     for text in texts:
-        match = re.fullmatch(r"\s*([0-9]{1,7})\s*,\s*([0-9]{1,4})\s*", text)
+        match = re.fullmatch(r"\s*([0-9]{1,9})\s*,\s*([0-9]{1,4})\s*", text)
         if not match or not int(match[1]) or not int(match[2]):
             raise ValueError('expected "SECONDS,WINDOWS" such as "300,6"')
     return texts
