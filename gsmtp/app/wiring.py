@@ -18,6 +18,7 @@ DECLARING_MODULES = (
     "gsmtp.config.common",
     "gsmtp.smtp.options",
     "gsmtp.smtp.auth_options",
+    "gsmtp.smtp.auth_check",
     "gsmtp.smtp.format_options",
     "gsmtp.smtp.tls_options",
     "gsmtp.runtime.options",

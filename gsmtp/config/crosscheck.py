@@ -22,6 +22,16 @@ from gsmtp.config.tree import Scalar, Scope, Setting, Tree
 from gsmtp.core.domains import DomainPatterns
 
 Rule = Callable[[Tree, Problems], None]
+LateRule = Callable[[Configuration, Problems], None]
+
+_LATE_RULES: list[LateRule] = []
+
+
+def late_rule(rule: LateRule) -> LateRule:
+    """Decorator: have a rule of another package applied to configurations without errors."""
+    if rule not in _LATE_RULES:
+        _LATE_RULES.append(rule)
+    return rule
 
 
 def cross_check(tree: Tree, problems: Problems) -> None:
@@ -39,8 +49,8 @@ def cross_check(tree: Tree, problems: Problems) -> None:
     if problems.has_errors:
         return
     configuration = Configuration(tree)
-    for late_rule in (_pools, _use_ssl, _open_relays):
-        late_rule(configuration, problems)
+    for late in (_pools, _use_ssl, _open_relays, *_LATE_RULES):
+        late(configuration, problems)
     _routes(tree, configuration, problems)
 
 
@@ -317,14 +327,14 @@ def _routes(tree: Tree, configuration: Configuration, problems: Problems) -> Non
 
 
 def _maildir_patterns(tree: Tree) -> tuple[list[DomainPatterns], bool]:
-    """The patterns of all maildir stanzas, and whether one of them takes all domains."""
+    """The patterns of all stanzas that take mail themselves, and whether one of them takes all domains."""
     patterns: list[DomainPatterns] = []
     takes_all = False
-    for maildir in tree.root.all("maildir"):
+    for module in (*tree.root.all("maildir"), *tree.root.all("pipe_transport")):
         values = {
             key: option.kind.parse(setting.value)
-            for key, setting in maildir.settings.items()
-            if (option := OPTIONS.find("maildir", key)) is not None
+            for key, setting in module.settings.items()
+            if (option := OPTIONS.find(module.kind, key)) is not None
         }
         if values.get("enabled", True):
             patterns += [value for value in values.values() if isinstance(value, DomainPatterns)]
