@@ -80,9 +80,8 @@ def test_enable_false_closes_the_socket_and_true_opens_it(tmp_path: Path) -> Non
     with running(tmp_path, LISTEN.replace(":0", f":{port}")) as server:
         console = console_of(server)
         kept = server.client().greet()
-        assert (
-            say(console, f"config set esmtp_listener listen 127.0.0.1:{port} enable false") == "        Enable = false"
-        )
+        listen = f"esmtp_listener listen 127.0.0.1:{port}"
+        assert say(console, f"config set {listen} enable false") == "        Enable = false"
         assert not server.listeners
         # the session that was there goes on
         assert kept.code(b"NOOP") == 250
