@@ -26,7 +26,7 @@ _NO_RENEGOTIATION: Final = 1 << 30
 _ALLOW_CLIENT_RENEGOTIATION: Final = 1 << 8
 _READ_BYTES: Final = 65_536
 _ERRORS: Final = {
-    value: name.removeprefix("ERR_").lower().replace("_", " ")
+    value: " ".join("certificate" if word == "CERT" else word.lower() for word in name.split("_")[1:])
     for name, value in vars(SSL.X509VerificationCodes).items()
     if isinstance(value, int)
 }

@@ -20,6 +20,16 @@ _ALLOW_CLIENT_RENEGOTIATION: Final = 1 << 8  # SSL_OP_ALLOW_CLIENT_RENEGOTIATION
 _READ_BYTES: Final = 65_536
 
 
+class _Tls(ssl.SSLObject):
+    """A server side that remembers what name was asked for."""
+
+    asked_name = ""
+
+    def _sslsock(self) -> _Tls:
+        """What gevent's wrapper of SNI callbacks looks for: it knows sockets only."""
+        return self
+
+
 class StdlibContext:
     """Certificates and settings, made once and used by many connections.
 
@@ -35,13 +45,14 @@ class StdlibContext:
         self._main = _context(settings, settings.certificate, settings.key)
         others = {name: _context(settings, path, "") for name, path in settings.others}
 
-        def choose(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-            tls.gsmtp_name = name or ""  # type: ignore[attr-defined]
+        def choose(tls: _Tls, name: str | None, _context: ssl.SSLContext) -> None:
+            tls.asked_name = name or ""
             other = chosen(others, name)
             if other is not None:
                 tls.context = other
 
-        self._main.sni_callback = choose
+        self._main.sslobject_class = _Tls
+        self._main.sni_callback = choose  # type: ignore[assignment]
 
     def begin(self) -> StdlibLayer:
         """The server side of a new connection."""
@@ -65,7 +76,7 @@ def _context(settings: TlsSettings, certificate: str, key: str) -> ssl.SSLContex
     try:
         context.set_ciphers(settings.cipher_list)
     except ssl.SSLError as error:
-        raise TlsFileError(TLS_CIPHERS, f"'{settings.ciphers}': {error.reason or error}") from error
+        raise TlsFileError(TLS_CIPHERS, f"'{settings.ciphers}': no cipher matches") from error
     read_chain(certificate, key)  # says what is wrong in words; OpenSSL's don't name the file
     try:
         context.load_cert_chain(certificate, key or None)
@@ -142,9 +153,9 @@ class StdlibLayer:
     def facts(self) -> TlsFacts:
         """What the handshake told."""
         name, _, bits = self._tls.cipher() or ("", "", 0)
-        asked = getattr(self._tls, "gsmtp_name", "")
+        asked = self._tls.asked_name if isinstance(self._tls, _Tls) else ""
         return TlsFacts(self._tls.version() or "", name, bits, bits, server_name=asked)
 
 
 def _words(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).lower().replace("_", " ")
+    return (getattr(error, "reason", "") or str(error)).lower().replace("_", " ")

@@ -187,10 +187,13 @@ class Connection(Opening):
             if not self._send_raw(tls.data_to_send()):
                 return
             self.reception.tls_started(tls.facts())
-            self.session.receive_data(clear)
+            if clear:  # b"" would mean the end
+                self.session.receive_data(clear)
             self.resume()
         elif clear:
             self._received(clear)
+        elif not self._send_raw(tls.data_to_send()):  # a renegotiation's or a key update's part
+            return
         if tls.is_ended or self._is_ended:
             self._is_ended = True
             self._read_no_more()
