@@ -397,3 +397,17 @@ def _is_open(path: Path) -> bool:
         except OSError:
             continue  # the one that listed the folder
     return False
+
+
+def test_what_a_client_says_where_auth_is_not_offered_is_in_no_log(tmp_path: Path) -> None:
+    """A client that sends its password all the same must not find it in our files."""
+    with running(tmp_path, LISTENER + ec_logger(tmp_path) + "Debug_Flags { DEBUG = ( ALL ) }\n") as server:
+        client = server.client().greet()
+        secret = b"AGFsaWNlAHNlc2FtZQ=="
+        for line in (b"AUTH PLAIN " + secret, secret, b"AUTH LOGIN", b"c2VzYW1l", b"PASS sesame"):
+            assert client.say(line)[:1] == b"5"
+        client.close()
+        read(server, tmp_path / "rejectlog.ec", 5)
+        told = str(server.log) + "".join(path.read_text() for path in tmp_path.glob("*.ec"))
+        assert told.count(" rejected session=") == 5
+        assert not re.search("AGFsaWNl|c2VzYW1l|sesame", told)
