@@ -18,6 +18,7 @@ from gsmtp.sasl.need import Answer, CheckPassword, Need, Status
 from gsmtp.sasl.scram import make_secret, salt_for
 from gsmtp.smtp.events import (
     NEED_DATA,
+    Ask,
     Body,
     BodyAbort,
     BodyEnd,
@@ -106,8 +107,14 @@ class Driver:
         self.session = session
         self.policy = list(policy)
         self.played = Played()
+        self.conn: dict[str, str] = {}
+        self.mess: dict[str, str] = {}
         self._body: bytearray | None = None
         self._count = 1
+
+    def move_client(self, facts: Facts) -> None:
+        """Only the facts: there is one view for all here."""
+        self.session.move(self.session.view, facts)
 
     def feed(self, *pieces: bytes) -> bytes:
         """Give the pieces one after the other, b"" for the end of the stream; returns what was sent meanwhile."""
@@ -156,6 +163,9 @@ class Driver:
         if isinstance(event, Credentials):
             session.answer_credentials(store_answer(event.need))
             return
+        if isinstance(event, Ask):
+            session.serve(self)
+            return
         refusal = next((rule for rule in self.policy if rule[0] == name), None)
         if refusal is not None:
             self.policy.remove(refusal)
@@ -177,6 +187,8 @@ class Driver:
 
     @staticmethod
     def _shown(event: object) -> str:
+        if isinstance(event, Ask):
+            return "Ask"
         if isinstance(event, Greeting):
             return f"{event.verb} {event.domain}"
         if isinstance(event, Mail):

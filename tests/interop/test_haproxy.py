@@ -86,7 +86,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def dump(client: TlsClient) -> dict[str, str]:
     """The connection variables."""
     lines = client.say(b"XDUMPCONTEXT").decode().splitlines()
-    return dict(line.split(" ", 2)[1:] for line in lines[:-1])  # type: ignore[misc]
+    return dict(line.split(" ", 2)[1:] for line in lines[:-1])
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
