@@ -24,6 +24,7 @@ from gsmtp.app.loggers import LogKeeper
 from gsmtp.app.options import DRAIN_TIME
 from gsmtp.app.resources import Resources, Surroundings, give_up, prepare, take_effect
 from gsmtp.config.diagnostics import Problems, Severity
+from gsmtp.config.edit import is_of_one_load
 from gsmtp.config.option import Option
 from gsmtp.config.render import render
 from gsmtp.config.scopes import Configuration
@@ -272,6 +273,8 @@ class Supervisor:
             ConfigError: why not, with all problems laid out; nothing has changed.
         """
         with self._alone():
+            if not is_of_one_load(tree, self._configuration.tree):
+                raise ConfigError("the files were read again meanwhile: look at them, and do it once more")
             loaded = self._native.call(compile_checked, tree, self._configuration.generation + 1)
             self._activate(loaded, "changed by the console")
 
@@ -292,7 +295,8 @@ class Supervisor:
 
     def _activate(self, loaded: Loaded, word: str) -> None:
         if loaded.configuration is None:
-            raise ConfigError(render(loaded.problems, loaded.tree))
+            errors = [problem for problem in loaded.problems if problem.severity is Severity.ERROR]
+            raise ConfigError(render(errors, loaded.tree))
         self.report(loaded.problems)
         self._take_effect(loaded.configuration, word)
 

@@ -122,6 +122,11 @@ def ledger_of(tree: Tree) -> Ledger:
     return tree.ledger or Ledger(tree, tree.root)
 
 
+def is_of_one_load(tree: Tree, other: Tree) -> bool:
+    """Whether two trees were made by edits from the same reading of the files."""
+    return ledger_of(tree).loaded is ledger_of(other).loaded
+
+
 def _copy(scope: Scope, parent: Scope | None) -> Scope:
     new = Scope(
         scope.kind,

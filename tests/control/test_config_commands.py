@@ -128,3 +128,36 @@ def test_many_sessions_lose_no_change(tmp_path: Path) -> None:
         assert [job.value for job in jobs] == [f"        Idle_Time = {n}" for n in range(1, 9)]
         listen = server.supervisor.configuration.listens[0]
         assert sorted(peer.spelled or "" for peer in listen.scope.all("peer")) == [f"10.0.0.{n}" for n in range(1, 9)]
+
+
+def test_an_edit_that_meets_a_reload_starts_from_what_the_reload_brought(tmp_path: Path) -> None:
+    with running(tmp_path, LISTEN) as server:
+        text = server.path.read_text().replace("one.example", "two.example")
+        server.path.write_text(text)
+        reload = gevent.spawn(server.supervisor.reload)
+        gevent.sleep(0)
+        assert server.supervisor._is_busy
+        assert say(console_of(server), "config set esmtp_listener idle_time 7") == "        Idle_Time = 7"
+        reload.get(timeout=10)
+        assert banner(server).startswith(b"220 two.example ")
+        assert say(console_of(server), "config get esmtp_listener idle_time") == "        Idle_Time = 7"
+
+
+def test_writeback_of_an_edited_file_says_that_it_was_edited(tmp_path: Path) -> None:
+    with running(tmp_path, LISTEN) as server:
+        console = console_of(server)
+        say(console, "config set esmtp_listener idle_time 7")
+        edited = server.path.read_text() + "# mine\n"
+        server.path.write_text(edited)
+        assert say(console, "config writeback") == (
+            f"ERR {server.path} was changed on disk since it was loaded; nothing was written. Reload, or restore it"
+        )
+        assert server.path.read_text() == edited
+
+
+def test_two_writebacks_at_once_write_once(tmp_path: Path) -> None:
+    with running(tmp_path, LISTEN) as server:
+        say(console_of(server), "config set esmtp_listener idle_time 7")
+        jobs = [gevent.spawn(say, console_of(server), "config writeback") for _ in range(2)]
+        gevent.joinall(jobs, timeout=20, raise_error=True)
+        assert sorted(str(job.value) for job in jobs) == ["Nothing to write back.", f"Written: {server.path}"]

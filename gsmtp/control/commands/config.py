@@ -263,10 +263,20 @@ def _change(console: Console, line: str, change: Callable[[Tree], Tree]) -> None
             console.transaction.apply(line, change)
             return
         with turn():
-            tree = change(console.operations.configuration.tree)
-            activate(console.operations, tree)
+            _change_running(console, change)
     except ConfigError as error:
         raise CommandError(str(error)) from None
+
+
+def _change_running(console: Console, change: Callable[[Tree], Tree], tries: int = 3) -> None:
+    running = console.operations.configuration.tree
+    try:
+        activate(console.operations, change(running))
+    except CommandError:
+        # A reload by signal came between: the edit starts from what it brought.
+        if tries == 1 or edit.is_of_one_load(running, console.operations.configuration.tree):
+            raise
+        _change_running(console, change, tries - 1)
 
 
 def _line(verb: str, words: Sequence[str]) -> str:
