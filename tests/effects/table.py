@@ -21,6 +21,7 @@ from tests.effects.kit import (
     socket_says,
     variable,
 )
+from tests.effects.table_tls import SHOWN_BY_TLS, TLS
 from tests.support.inprocess import Running
 
 MAIL = b"MAIL FROM:<a@example.net>"
@@ -97,7 +98,24 @@ RELAYING = (
     Effect("Enable_Authentication", "true", last(MAIL), 250, 530),
 )
 
+ALIASES = """
+Datasource "d" { uri = ( "sqlite:/dev/null" ) }
+alias { Scheme "s" {
+  query = "SELECT 'c@example.com' WHERE :to <> 'c@example.com'"
+  cache = "d"
+  map = [ to = "%{rcptto}" ]
+} }
+"""
+
 ADDRESSES = (
+    Effect(
+        "Alias_Schemes",
+        "( s )",
+        lambda server: server.client().greet().transaction()[:3] and [address for _, address in server.queued()],
+        ["b@example.com"],
+        ["c@example.com"],
+        around=ALIASES,
+    ),
     Effect("Allow_IP_Literal", "false", last(b"MAIL FROM:<a@[192.0.2.1]>"), 250, 501),
     Effect("Allow_Null_Envelope_Sender", "false", last(b"MAIL FROM:<>"), 250, 550),
     Effect("Allow_Trailing_Whitespace_In_Commands", "true", last(b"MAIL FROM:< a@example.net >"), 501, 250),
@@ -189,9 +207,9 @@ SOCKETS = (
     Effect("Disable_Nagle_Algorithm", "true", connection_says(_nodelay), False, True),
 )
 
-EFFECTS: tuple[Effect, ...] = (*SESSIONS, *RELAYING, *ADDRESSES, *MESSAGES, *SOCKETS)
+EFFECTS: tuple[Effect, ...] = (*SESSIONS, *RELAYING, *ADDRESSES, *MESSAGES, *SOCKETS, *TLS)
 
-SHOWN_BY = {
+SHOWN_BY = SHOWN_BY_TLS | {
     "File_Mode": "tests/server/test_sockets.py::test_a_unix_socket_has_its_mode_and_serves",
     "Concurrency": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
     "Pool_Name": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",

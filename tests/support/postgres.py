@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,8 @@ class Postgres:
         """Stop at once; connections are cut."""
         if self._process is not None:
             if self._process.poll() is None:
-                os.kill(self.pid, 2)  # SIGINT: fast shutdown
+                os.kill(self.pid, signal.SIGCONT)  # a test that failed may have left it stopped
+                os.kill(self.pid, signal.SIGINT)  # fast shutdown
             self._process.wait(20)
             self._process = None
 
