@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from gsmtp.config.diagnostics import Span
 from gsmtp.core.errors import ConfigError
 from gsmtp.observe.files import LogFile, LogFiles, Target
 from gsmtp.runtime.native import HubMailbox
-from tests.support.peers import need_root
+from tests.support.disks import small_disk
 
 Told = list[tuple[str, str]]
 
@@ -147,21 +146,6 @@ def test_a_folder_that_vanishes_leaves_the_old_file_in_use(tmp_path: Path) -> No
     assert told == [
         ("critical", f"{folder}/mainlog can't be opened anew, the old file stays in use: No such file or directory")
     ]
-
-
-@contextmanager
-def small_disk(folder: Path, size_kib: int) -> Iterator[Path]:
-    need_root("mounts a tmpfs")
-    disk = folder / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(disk)]
-    mount = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mount.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mount.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_full_disk_is_told_once_and_its_lines_wait_for_room(tmp_path: Path) -> None:
