@@ -85,6 +85,8 @@ def load_script(source: str, folder: str, old: LoadedScript | None = None) -> Lo
             sys.modules.pop(name, None)
         for changed in old.files:
             _drop_bytecode(changed)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: a file beside the configuration must not hide a library
     importlib.invalidate_caches()
     is_path = suffix == ".py" or os.sep in source
     try:
@@ -92,7 +94,7 @@ def load_script(source: str, folder: str, old: LoadedScript | None = None) -> Lo
             module, wanted = _from_path(os.path.join(folder, source)), ""
         else:
             name, _, wanted = source.partition(":")
-            module = _from_name(name, folder)
+            module = _from_name(name)
         classes = list(_classes(module, wanted))
         remarks = [remark for one in classes for remark in _check_class(one)]
     except LoadError:
@@ -146,11 +148,9 @@ def _from_path(path: str) -> ModuleType:
     return module
 
 
-def _from_name(name: str, folder: str) -> ModuleType:
+def _from_name(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise LoadError(f"{name!r} is neither a module (pkg.module) nor the path of a .py file")
-    if folder not in sys.path:
-        sys.path.append(folder)  # last: a file beside the configuration must not hide a library
     return importlib.import_module(name)
 
 
