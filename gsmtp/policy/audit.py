@@ -7,10 +7,11 @@ seconds that is going on; ``back=1`` asks for the one before. Source: reference/
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
-from ipaddress import ip_address
-from typing import Any, Final
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from gsmtp.core.address import parse_network
 from gsmtp.core.clock import Clock
@@ -39,12 +40,13 @@ class Audit:
         self.monitors = tuple(dict.fromkeys(monitors))
         self._clock = clock
         self._most = most_addresses
-        self._windows: dict[Monitor, dict[int, dict[str, _Counts]]] = {monitor: {} for monitor in self.monitors}
+        self._windows: dict[Monitor, dict[int, dict[int, _Counts]]] = {monitor: {} for monitor in self.monitors}
         self._full: set[tuple[Monitor, int]] = set()
 
     def add(self, kind: str, address: str) -> None:
         """Count one event of a client's address ("" for a Unix socket)."""
         place = KINDS.index(kind)
+        key = _key(ip_address(address or _UNIX))
         now_wall = self._clock.wall()
         for monitor, windows in self._windows.items():
             number = int(now_wall // monitor[0])
@@ -52,12 +54,12 @@ class Audit:
             if window is None:
                 window = windows[number] = {}
                 self._forget_old(monitor, number)
-            counts = window.get(address or _UNIX)
+            counts = window.get(key)
             if counts is None:
                 if len(window) >= self._most:
                     self._tell_full(monitor, number)
                     continue
-                counts = window[address or _UNIX] = [0, 0, 0]
+                counts = window[key] = [0, 0, 0]
             counts[place] += 1
 
     def count(self, kind: str, network: str, window_s: int, back: int = 0) -> int:
@@ -80,10 +82,11 @@ class Audit:
         window = self._windows[monitor].get(int(self._clock.wall() // window_s) - back, {})
         place = KINDS.index(kind)
         parsed = parse_network(network)
-        if parsed.prefixlen == parsed.max_prefixlen:
-            counts = window.get(str(parsed.network_address))
+        low, high = _key(parsed.network_address), _key(parsed.broadcast_address)
+        if low == high:
+            counts = window.get(low)
             return counts[place] if counts is not None else 0
-        return sum(counts[place] for address, counts in window.items() if ip_address(address) in parsed)
+        return sum(counts[place] for key, counts in window.items() if low <= key <= high)
 
     def forget_old(self) -> None:
         """Drop windows that are out of all monitors."""
@@ -103,24 +106,52 @@ class Audit:
 
     # --- over a restart
 
-    def saved(self) -> dict[str, Any]:
-        """All counts, for `restore`; JSON values."""
-        return {
-            f"{monitor[0]},{monitor[1]}": {str(number): window for number, window in windows.items()}
-            for monitor, windows in self._windows.items()
-        }
+    def saved(self) -> Saved:
+        """All counts, for `as_json` in a native thread."""
+        return {monitor: {number: dict(window) for number, window in windows.items()}
+                for monitor, windows in self._windows.items()}  # fmt: skip
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go on with what `saved` gave, where the monitors are the same. Raises ValueError for anything else."""
+    def restore(self, text: str) -> None:
+        """Go on with what `as_json` gave, where the monitors are the same. Raises ValueError for anything else."""
         try:
+            saved = json.loads(text)
             for monitor in self.monitors:
                 for number, window in saved.get(f"{monitor[0]},{monitor[1]}", {}).items():
                     self._windows[monitor][int(number)] = {
-                        str(ip_address(address)): [int(one) for one in counts[:3]] for address, counts in window.items()
+                        _key(ip_address(address)): [int(one) for one in counts[:3]]
+                        for address, counts in window.items()
                     }
         except (AttributeError, TypeError, KeyError) as error:
             raise ValueError(f"it holds no counts: {error!r}") from None
         self.forget_old()
+
+
+Saved = dict[Monitor, dict[int, dict[int, _Counts]]]
+
+
+def as_json(saved: Saved) -> str:
+    """What `Audit.saved` gave as text."""
+    return json.dumps(
+        {
+            f"{monitor[0]},{monitor[1]}": {
+                str(number): {_shown(key): counts for key, counts in window.items()}
+                for number, window in windows.items()
+            }
+            for monitor, windows in saved.items()
+        }
+    )
+
+
+_IPV6 = 1 << 128
+"""Set in the keys of IPv6 addresses."""
+
+
+def _key(address: IPv4Address | IPv6Address) -> int:
+    return int(address) if address.version == 4 else int(address) | _IPV6
+
+
+def _shown(key: int) -> str:
+    return str(IPv6Address(key ^ _IPV6) if key & _IPV6 else IPv4Address(key))
 
 
 _running: list[Audit] = []

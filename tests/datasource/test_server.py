@@ -79,8 +79,8 @@ def _login(server: Server, mechanism: str, user: str, password: str) -> tuple[in
     try:
         return client.auth(mechanism, getattr(client, "auth_" + mechanism.lower().replace("-", "_")))
     except smtplib.SMTPAuthenticationError as error:
-        assert isinstance(error.smtp_error, bytes)
-        return error.smtp_code, error.smtp_error
+        said = error.smtp_error
+        return error.smtp_code, said if isinstance(said, bytes) else said.encode()
     finally:
         client.close()
 

@@ -8,7 +8,6 @@ Source: reference/policy-and-context.md section 4 (inbound_audit); reference/con
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -137,14 +136,14 @@ class InboundAudit(Hook):
         self._timer.stop()
         self._native.close()
         if self._path:
-            _tell(_write(self._path, json.dumps(self.counts.saved())))
+            _tell(_write(self._path, self.counts.saved()))
         return True
 
     def restore(self) -> None:
         """Go on with what was kept."""
         try:
             with open(self._path, encoding="ascii") as file:
-                self.counts.restore(json.load(file))
+                self.counts.restore(file.read())
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
@@ -153,7 +152,7 @@ class InboundAudit(Hook):
     def _maintain(self) -> None:
         self.counts.forget_old()
         if self._path:
-            _tell(self._native.call(_write, self._path, json.dumps(self.counts.saved())))
+            _tell(self._native.call(_write, self._path, self.counts.saved()))
 
 
 def _address(remote: str) -> str:
@@ -165,11 +164,11 @@ def _address(remote: str) -> str:
     return remote.rpartition(":")[0].strip("[]")
 
 
-def _write(path: str, text: str) -> str:
+def _write(path: str, saved: audit.Saved) -> str:
     """Write a file whole; the trouble, "" for none. Runs in a native thread, or when the server stops."""
     try:
         with open(f"{path}.new", "w", encoding="ascii") as file:
-            file.write(text)
+            file.write(audit.as_json(saved))
         os.replace(f"{path}.new", path)
     except OSError as error:
         return f"{path} is not written: {error.strerror or error}"
