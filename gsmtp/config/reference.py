@@ -33,7 +33,7 @@ def plain_value(kind: Kind[Any], value: Any) -> Any:
         return kind.show(value).strip('"')
     if isinstance(value, tuple | DomainPatterns):
         return [str(item) for item in value]
-    return value
+    return value if isinstance(value, str | int | float | dict) else kind.show(value)
 
 
 # --- one name -------------------------------------------------------------------------------------

@@ -216,9 +216,8 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
             '1:33: warning: Concurrency of Listen ":25" is more than ThreadPool "io" has: 50 is used',
         ),
         (
-            'ESMTP_Listener { Use_SSL = true Listen ":465" { } Listen ":466" { Use_SSL = false } }',
-            '1:18: warning: Use_SSL is not served yet: Listen ":465" would speak clear text and is not opened '
-            "[put a TLS proxy in front, or take Use_SSL away to speak clear text]",
+            'ESMTP_Listener { SMTP_Extensions = ( STARTTLS ) Listen ":465" { Use_SSL = true } Listen ":25" { } }',
+            '1:18: warning: STARTTLS is not offered on Listen ":465": Use_SSL is true there [take one of them away]',
         ),
         (
             "maildir { basedir = /m }",

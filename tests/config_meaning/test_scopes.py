@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gsmtp.config.option import Option
-from gsmtp.config.scopes import CHAIN, PREDEFINED_POOLS, UNSERVED_SSL, Configuration, compile_tree
+from gsmtp.config.scopes import CHAIN, PREDEFINED_POOLS, Configuration, compile_tree
 from gsmtp.config.view import View
 from gsmtp.core.clock import FixedClock
 from gsmtp.delivery.options import BASEDIR, DELIVERY_METHOD, GATEWAY, LMTP_PORT
@@ -269,11 +269,11 @@ def test_listens_say_what_is_to_be_opened() -> None:
         }
         Control_Listener { Listen "/run/control" { } }
     """)
-    assert [(one.name, str(one.endpoint), one.is_enabled, one.unserved_reason) for one in configuration.listens] == [
-        (":25", "0.0.0.0:25", True, ""),
-        (":587", "0.0.0.0:587", False, ""),
-        (":465", "0.0.0.0:465", True, UNSERVED_SSL),
-        ("[::192.168.0.1]:25", "[::c0a8:1]:25", True, ""),
+    assert [(one.name, str(one.endpoint), one.is_enabled) for one in configuration.listens] == [
+        (":25", "0.0.0.0:25", True),
+        (":587", "0.0.0.0:587", False),
+        (":465", "0.0.0.0:465", True),
+        ("[::192.168.0.1]:25", "[::c0a8:1]:25", True),
     ]
 
 

@@ -104,8 +104,7 @@ def test_a_file_that_sets_every_name_everywhere_loads_and_names_once_what_is_not
     assert all(reason for _, _, reason in said)
     options = [what.removeprefix("option ").lower() for what, _, _ in said if what.startswith("option ")]
     expected = {name for scope, name in OPTION_PLACES if _is_served(scope) and _unserved(scope, name)}
-    # Use_SSL is told of by the socket that isn't opened for it (test_check.py).
-    assert sorted(options) == sorted(expected - {"use_ssl"})
+    assert sorted(options) == sorted(expected)
     stanzas = [what.removeprefix("stanza ").lower() for what, _, _ in said if what.startswith("stanza ")]
     unserved = {name for kind, scope, name in PLACES if kind == "scope" and _is_served(scope) and not _is_served(name)}
     assert len(stanzas) == len(set(stanzas))
