@@ -133,7 +133,9 @@ def _is_stanza(kind: str, scope: Scope | None, words: list[str]) -> bool:
     is_stanza = (stanza is not None and kind in stanza.inside) or any(scope.all(word) if scope is not None else ())
     if not is_stanza or not _is_option(kind, word):
         return is_stanza
-    return len(words) > 1 and words[1] != "="
+    # One word for an option and a stanza (domainkeys).
+    is_there = scope is not None and any(scope.all(word))
+    return len(words) > 1 and words[1] != "=" and (is_there or len(words) > 2 or _is_option(word, words[1]))
 
 
 def _is_option(kind: str, name: str) -> bool:
@@ -167,6 +169,8 @@ def _is_name(kind: str, there: list[Scope], rest: list[str]) -> bool:
         return False
     if unnamed is not None and (word.lower() in unnamed.settings or any(unnamed.all(word.lower()))):
         return False
+    if len(rest) > 1 and _is_option(kind, rest[1]):
+        return True
     # `name option [=] value` against `option [=] value`.
     return len(rest) > 2 and rest[1] != "=" and rest[1][:1] not in ("(", "[")
 

@@ -5,10 +5,14 @@ Source: reference/console-and-logs.md section 3.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from gsmtp.config.scope_path import display_name
+from gsmtp.config.stanza import STANZAS, Name
+from gsmtp.config.titles import valid_names
 from tests.support.desk import Desk
 
 MAIN = """\
@@ -187,3 +191,44 @@ def test_each_command_has_data_for_programs(desk: Desk) -> None:
         "settings": {"Mainlog": "/var/log/m.ec"},
         "scopes": [],
     }
+
+
+_SAMPLE = {"listen": ":25", "peer": "10.0.0.1", "domain": "example.com", "host": "mx.example.com"}
+
+
+def _words(kind: str) -> list[str]:
+    """A place of that kind, from the outside in."""
+    if kind == "global":
+        return []
+    stanza = STANZAS.get(kind)
+    assert stanza is not None
+    outer = "esmtp_listener" if "esmtp_listener" in stanza.inside else stanza.inside[0]
+    name = [] if stanza.name is Name.NONE else [_SAMPLE.get(kind, "n1")]
+    return [*_words(outer), kind, *name]
+
+
+def test_every_name_of_every_scope_has_a_value_and_is_shown(tmp_path: Path) -> None:
+    """Defaults of whatever kind, served or not, print and are data; so are values that somebody set."""
+    desk = Desk(tmp_path, {"ecelerity.conf": 'ESMTP_Listener { Listen ":25" { } }\n'})
+    desk.say("config begin")
+    kinds = ["global", *(stanza.key for stanza in STANZAS)]
+    asked = 0
+    for kind in kinds:
+        place = " ".join(_words(kind))
+        names = valid_names(kind)
+        for name in names:
+            output = desk.output(f"config eval {place} {name}")
+            json.dumps(output.data)
+            assert output.lines[0].lstrip().startswith(f"{display_name(kind, name)} = ")
+            asked += 1
+        for name in names:
+            desk.output(f"config set {place} {name} x")
+        if names and kind != "global":
+            shown = desk.output(f"config show {place}")
+            json.dumps(shown.data)
+            options = [line for line in shown.lines if not line.endswith("{ ... }")]
+            assert len(options) == len({display_name(kind, name) for name in names})
+        for name in names:
+            if not desk.say(f"config get {place} {name}").startswith("Option"):
+                desk.output(f"config unset {place} {name}")
+    assert asked > 800
