@@ -193,35 +193,40 @@ def test_the_watch_names_the_line_that_holds_the_loop(tmp_path: Path, caplog: py
         assert "the loop stood still for " in caplog.text
 
 
-def test_what_goes_wrong_at_load_is_told_with_its_place(tmp_path: Path) -> None:
-    wiring.load()
-    cases = {
-        "import no_such_module_here\n": "p.py can't be imported: ModuleNotFoundError: No module named "
-        "'no_such_module_here' (%s/p.py:1)",
-        "class (:\n": "p.py can't be imported: SyntaxError: invalid syntax (%s/p.py:1)",
-        "x = 1\n": "%s/p.py has no class that is a gsmtp.api.Hook",
-        "from gsmtp.api import Hook\nclass P(Hook):\n    pass\n": "%s/p.py:2: class P has no hook: none of connect, banner, ehlo",
-        "from gsmtp.api import Hook\nclass P(Hook):\n    def data(self, message):\n        pass\n": "%s/p.py:3: P.data is "
-        "called as data(self, conn, ctx, message): too many positional arguments",
-        "from gsmtp.api import Hook\nclass P(Hook):\n    async def data(self, conn, ctx, message):\n        pass\n": "%s/p"
-        ".py:3: P.data is a coroutine or generator: hooks are plain functions",
-        "from gsmtp.api import Hook\nclass P(Hook):\n    def data(self, conn, ctx, m): ...\n    def init(self, config): ..."
-        "\n": "init of P returned None: it has to return True",
-        "from gsmtp.api import Hook\nclass P(Hook):\n    def data(self, conn, ctx, m): ...\n    def init(self, config):\n"
-        "        return config.integer('most') > 0\n": 'script "p" needs most',
-        "from gsmtp.api import Hook\nclass P(Hook):\n    def data(self, conn, ctx, m): ...\n    def init(self, config):\n"
-        "        return 1 // 0\n": "init of P failed: ZeroDivisionError: integer division or modulo by zero (%s/p.py:5)",
-        "from gsmtp.api import *\nclass P(Hook):\n    @in_thread(pool='Nope')\n    def data(self, conn, ctx, m): ...\n": "P"
-        '.data wants ThreadPool "Nope", which is not defined',
-    }
-    for code, message in cases.items():
-        (tmp_path / "p.py").write_text(code)
-        with pytest.raises(ConfigError) as caught, running(tmp_path, script() + LISTENER):
-            pass
-        text = str(caught.value)
-        assert message.replace("%s", str(tmp_path)) in text, text
-        place = BASE.count("\n") + 1
-        assert text.startswith(f"{tmp_path}/ecelerity.conf:{place}:"), text
+_P = "from gsmtp.api import *\nclass P(Hook):\n"
+_DATA = _P + "    def data(self, conn, ctx, message): ...\n    def init(self, config):"
+MISTAKES = [
+    ("import no_such_module\n", "can't be imported: ModuleNotFoundError: No module named 'no_such_module' (%s/p.py:1)"),
+    ("class (:\n", "p.py can't be imported: SyntaxError: invalid syntax (%s/p.py:1)"),
+    ("raise SystemExit(3)\n", "p.py can't be imported: SystemExit: 3 (%s/p.py:1)"),
+    ("x = 1\n", "%s/p.py has no class that is a gsmtp.api.Hook"),
+    (_P + "    pass\n", "%s/p.py:2: class P has no hook: none of connect, "),
+    (
+        _P + "    def data(self, message): ...\n",
+        "%s/p.py:3: P.data is called as data(self, conn, ctx, message): too many positional arguments",
+    ),
+    (
+        _P + "    async def data(self, conn, ctx, message): ...\n",
+        "%s/p.py:3: P.data is a coroutine or generator: hooks are plain functions",
+    ),
+    (_DATA + " ...\n", "init of P returned None: it has to return True"),
+    (_DATA + " return config.integer('most') > 0\n", 'script "p" needs most'),
+    (_DATA + " return 1 // 0\n", "init of P failed: ZeroDivisionError: integer division or modulo by zero (%s/p.py:4)"),
+    (
+        _P + "    @in_thread(pool='Nope')\n    def data(self, conn, ctx, m): ...\n",
+        'P.data wants ThreadPool "Nope", which is not defined',
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "message"), MISTAKES)
+def test_what_goes_wrong_at_load_is_told_with_its_place(tmp_path: Path, code: str, message: str) -> None:
+    (tmp_path / "p.py").write_text(code)
+    with pytest.raises(ConfigError) as caught, running(tmp_path, script() + LISTENER):
+        pass
+    text = str(caught.value)
+    assert message.replace("%s", str(tmp_path)) in text
+    assert text.startswith(f"{tmp_path}/ecelerity.conf:{BASE.count(chr(10)) + 1}:")
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,10 @@ CODE = """
             return _says("dealloc")(self)
 """
 
-PHASES = ("connect", "ehlo", "mailfrom", "rcptto", "rcptto_list", "data", "data_spool", "each_rcpt", "set_binding")
-PHASES += ("final", "dealloc")
+PHASES = (
+    "connect", "ehlo", "mailfrom", "rcptto", "rcptto_list", "data", "data_spool", "each_rcpt", "set_binding", "final",
+    "dealloc",
+)  # fmt: skip
 REFUSALS: list[tuple[Verdict, bytes]] = [
     (Reject(550, "5.7.1 no"), b"550 5.7.1 no\r\n"),
     (Reject(571, "one\ntwo"), b"571-one\r\n571 two\r\n"),
