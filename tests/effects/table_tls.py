@@ -138,9 +138,7 @@ TLS = (
     Effect(
         "TLS_Ciphers",
         '"ECDHE+CHACHA20"',
-        _talk(
-            lambda client: "CHACHA20" in (client.starttls(context(most=ssl.TLSVersion.TLSv1_2)).tls.cipher() or "")[0]
-        ),
+        _talk(_is_chacha),
         False,
         True,
         around=CERTIFICATE,
