@@ -60,6 +60,7 @@ class LogKeeper:
         for logger in loggers.loggers:
             logger.start()
         levels.apply(next(iter(configuration.stanzas("debug_flags")), None), self._level)
+        levels.apply_modules(configuration)
         is_set = configuration.view.origin(TIMESTAMPFORMAT).setting is not None
         self._events.use_stamp(configuration.view[TIMESTAMPFORMAT] if is_set else "")
 

@@ -14,6 +14,9 @@ from gsmtp.config.stanza import Name, Stanza, declare_stanza
 MODULES: list[str] = []
 """The words (lower case) of all module stanzas that are declared."""
 
+DEBUG_LEVELS: dict[str, Option[str]] = {}
+"""The `Debug_Level` of each."""
+
 _LEVELS = ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -33,15 +36,15 @@ def declare_module(
     """
     declare_stanza(Stanza(word, name, ("global",), doc, needs=needs or {}))
     MODULES.append(word.lower())
-    declare(
+    DEBUG_LEVELS[word.lower()] = declare(
         Option(
             name="Debug_Level",
             kind=kinds.enumeration(*_LEVELS),
             default="ERROR",
             scopes=(word.lower(),),
-            doc=f"Lowest level of the messages of {word} that are logged.",
+            doc=f"Lowest level of the messages of {word} that are logged. Where it isn't set, Debug_Flags (MOD) and "
+            "``--log-level`` decide.",
             source="Momentum: options common to modules",
-            unserved="`gsmtp run --log-level` sets the level of the whole log",
         )
     )
     return declare(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 
-from gsmtp.config.module import MODULES
+from gsmtp.config.module import DEBUG_LEVELS, MODULES
 from gsmtp.config.option import Option
+from gsmtp.config.scopes import Configuration
 from gsmtp.config.view import View
 from gsmtp.observe.options import CRITICAL, DEBUG, ERROR, INFO, NOTICE, WARNING
 
@@ -38,6 +39,24 @@ of its name, which goes with MOD.
 
 Subsystems that gsmtp doesn't have (LIC, MEM …) have no loggers, and naming them changes nothing.
 """
+
+
+_WORDS = {
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "NOTICE": logging.INFO,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+}
+
+
+def apply_modules(configuration: Configuration) -> None:
+    """Set the levels of modules whose stanzas set a Debug_Level; to be called behind `apply`."""
+    for module, option in DEBUG_LEVELS.items():
+        for view in configuration.stanzas(module):
+            if view.origin(option).setting is not None:
+                logging.getLogger(f"gsmtp.{module}").setLevel(_WORDS[view[option]])
 
 
 def apply(flags: View | None, otherwise: int) -> None:

@@ -25,7 +25,13 @@ PLUGINS = [p for folder in PLUGIN_FOLDERS for p in files(folder) if not p.name.s
 def _constants() -> list[tuple[str, Option[Any]]]:
     """The module constants by which code reads options."""
     modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "gsmtp"]
-    return [(name, value) for module in modules for name, value in vars(module).items() if isinstance(value, Option)]
+    return [
+        (name, option)
+        for module in modules
+        for name, value in vars(module).items()
+        for option in (value.values() if isinstance(value, dict) else (value,))
+        if isinstance(option, Option)
+    ]
 
 
 def test_every_declared_option_has_a_name_in_code() -> None:
