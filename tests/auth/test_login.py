@@ -66,7 +66,7 @@ def attempts(server: Running) -> list[AuthAttempt]:
             told.append(one)
         record(one)
 
-    journal.record = listen  # type: ignore[method-assign]
+    journal.record = listen  # type: ignore[assignment,method-assign]
     return told
 
 
