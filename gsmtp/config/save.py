@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 
 from gsmtp.config import files
@@ -72,6 +71,8 @@ def _check(path: str, expected: str | None) -> bytes:
 
 def _prepare(path: str, content: bytes) -> str:
     """A synced file with the content beside the one that it is to replace, with its mode and owner."""
+    import tempfile  # costs more than all the rest here, and most processes never write a configuration
+
     real = os.path.realpath(path)
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=os.path.dirname(real) or ".")
     try:
