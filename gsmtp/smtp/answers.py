@@ -12,10 +12,10 @@ from gsmtp.core.errors import LocalProtocolError
 from gsmtp.core.reply import AUTH_REPLIES, MAIL_OK, RCPT_OK, TLS_READY, TOO_MUCH_JUNK, Reply
 from gsmtp.smtp import trace
 from gsmtp.smtp.events import AuthEnd, BodyEnd, BodyStart, Connect, Greeting, Mail, Rcpt, StartTls
-from gsmtp.smtp.machine import Machine
+from gsmtp.smtp.text import TextMachine
 
 
-class Answers(Machine):
+class Answers(TextMachine):
     """The answers, between the inner machine and `session.Session`."""
 
     __slots__ = ()
