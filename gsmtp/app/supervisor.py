@@ -29,6 +29,7 @@ from gsmtp.config.option import Option
 from gsmtp.config.render import render
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Tree
+from gsmtp.config.writeback import pending
 from gsmtp.core.clock import SystemClock
 from gsmtp.core.errors import ConfigError, GsmtpError
 from gsmtp.core.ids import IdMaker
@@ -317,6 +318,9 @@ class Supervisor:
             raise
         for what in _unchangeable(self._configuration, new):
             self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
+        if not is_of_one_load(new.tree, self._configuration.tree):
+            for change in pending(self._configuration.tree):
+                self._events.event("warning", "config", f"dropped a change made by the console: {change}")
         old, self._resources = self._resources, resources
         self._configuration = new
         self._service.hostname = _hostname(new)

@@ -161,3 +161,14 @@ def test_two_writebacks_at_once_write_once(tmp_path: Path) -> None:
         jobs = [gevent.spawn(say, console_of(server), "config writeback") for _ in range(2)]
         gevent.joinall(jobs, timeout=20, raise_error=True)
         assert sorted(str(job.value) for job in jobs) == ["Nothing to write back.", f"Written: {server.path}"]
+
+
+def test_a_reload_by_signal_names_the_changes_that_it_drops(tmp_path: Path) -> None:
+    """A HUP for the sake of the logs must not take an operator's change away in silence."""
+    with running(tmp_path, LISTEN) as server:
+        say(console_of(server), "config set esmtp_listener idle_time 7")
+        server.supervisor.reload()
+        assert "dropped a change made by the console: 'Idle_Time' in scope 'Esmtp_Listener::'" in str(server.log)
+        assert str(server.log).count("dropped a change") == 1
+        server.supervisor.reload()
+        assert str(server.log).count("dropped a change") == 1
