@@ -3,7 +3,8 @@
 A message with 8-bit text goes to a hop without 8BITMIME, and one with UTF-8 headers but ASCII addresses to a hop
 without SMTPUTF8, as it is: nothing is converted.
 
-Sources: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BINARYMIME), RFC 6531 (SMTPUTF8), RFC 3461 (DSN).
+Sources: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BINARYMIME), RFC 6531 (SMTPUTF8), RFC 3461 (DSN), RFC 6710
+(MT-PRIORITY).
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def mail_command(envelope: Envelope, size_bytes: int, extensions: Extensions) ->
             words.append(f"RET={envelope.ret}")
         if _is_parameter(envelope.envid):
             words.append(f"ENVID={envelope.envid}")
+    if envelope.priority and "MT-PRIORITY" in extensions:
+        words.append(f"MT-PRIORITY={envelope.priority}")
     return _line(words)
 
 

@@ -16,7 +16,7 @@ class Lane:
     Args:
         key: the route's key.
         limit: batches at work at the most.
-        waiting: batches that wait.
+        waiting: batches that wait, the more urgent first.
         recipients: recipients in `waiting`.
         active: batches at work.
         is_offered: whether it stands in the queue's line of lanes that may start a batch.
@@ -28,6 +28,14 @@ class Lane:
     recipients: int = 0
     active: int = 0
     is_offered: bool = False
+
+    def put(self, batch: Batch) -> None:
+        """Let a batch wait, behind those that are as urgent and before those that are less."""
+        waiting = self.waiting
+        at = len(waiting)
+        while at and waiting[at - 1].priority < batch.priority:
+            at -= 1
+        waiting.insert(at, batch)
 
 
 @dataclass(frozen=True, slots=True)

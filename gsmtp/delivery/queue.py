@@ -252,9 +252,9 @@ class Delivery:
         place = (due.message_id, key, id(options))
         batch = open_batches.get(place)
         if batch is None or len(batch.dues) >= MAX_BATCH:
-            batch = Batch(due.message_id, route, RetryPolicy.of(options), failure)
+            batch = Batch(due.message_id, route, RetryPolicy.of(options), failure, priority=due.priority)
             open_batches[place] = batch
-            lane.waiting.append(batch)
+            lane.put(batch)
         batch.dues.append(due)
         lane.recipients += 1
         self._offer(lane)

@@ -67,6 +67,7 @@ class Batch:
         policy: their domain's retry options.
         failure: why there is no route.
         dues: the recipients.
+        priority: of the message (RFC 6710).
     """
 
     message_id: str
@@ -74,6 +75,7 @@ class Batch:
     policy: RetryPolicy
     failure: str = ""
     dues: list[Due] = field(default_factory=list)
+    priority: int = 0
 
 
 class Worker:

@@ -56,6 +56,7 @@ class Due:
         domain: as `Recipient.domain`.
         attempts: how often it was tried before.
         due_wall: when it became due.
+        priority: of its message (RFC 6710).
     """
 
     message_id: str
@@ -64,6 +65,7 @@ class Due:
     domain: str
     attempts: int
     due_wall: float
+    priority: int = 0
 
 
 class State:

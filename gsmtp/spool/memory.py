@@ -143,7 +143,7 @@ class MemorySpool:
 
     def _queued(self) -> list[Due]:
         found = [
-            Due(message_id, r.index, r.address, r.domain, r.attempts, r.due_wall)
+            Due(message_id, r.index, r.address, r.domain, r.attempts, r.due_wall, message.envelope.priority)
             for message_id, message in self._messages.items()
             for r in message.recipients
             if r.state == State.QUEUED and self._leases.is_free((message_id, r.index), set())

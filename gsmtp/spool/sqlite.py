@@ -202,12 +202,12 @@ class SqliteSpool:
             most = limit + len(self._leases)  # those that are out are the earliest due, and still queued
             found = self._read(store.due, microseconds(now_wall), most, tuple(skip_domains))
             result: list[Due] = []
-            for message_id, index, address, domain, attempts, due_us in found:
+            for message_id, index, address, domain, attempts, due_us, priority in found:
                 if len(result) == limit:
                     break
                 if self._leases.is_free((message_id, index), ended):
                     self._leases.take((message_id, index))
-                    result.append(Due(message_id, index, address, domain, attempts, seconds(due_us)))
+                    result.append(Due(message_id, index, address, domain, attempts, seconds(due_us), priority))
             return result
         finally:
             self._leases.end_look(ended)

@@ -56,8 +56,9 @@ END;
 """
 
 _DUE = """
-SELECT json_group_array(json_array(name, idx, address, domain, attempts, due)) FROM (
-    SELECT name, idx, address, domain, attempts, due
+SELECT json_group_array(json_array(name, idx, address, domain, attempts, due, priority)) FROM (
+    SELECT name, idx, address, domain, attempts, due,
+        CASE WHEN instr(envelope, '"prio":') AND json_valid(envelope) THEN envelope ->> 'prio' ELSE 0 END AS priority
     FROM recipient INDEXED BY recipient_due CROSS JOIN message ON message.id = recipient.message
     WHERE state = 'queued' AND due <= ? AND domain NOT IN (SELECT value FROM json_each(?))
     ORDER BY due, message, idx LIMIT ?)
@@ -142,7 +143,8 @@ def still_there(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[i
 
 
 def due(connection: sqlite3.Connection, now_us: int, limit: int, skip_domains: Sequence[str]) -> list[list[Any]]:
-    """Queued recipients due by then, earliest first: [message id, index, address, domain, attempts, due in us]."""
+    """Queued recipients due by then, earliest first: [message id, index, address, domain, attempts, due in us,
+    priority]."""
     text = connection.execute(_DUE, (now_us, json.dumps(list(skip_domains)), limit)).fetchone()[0]
     return json.loads(text)  # type: ignore[no-any-return]
 

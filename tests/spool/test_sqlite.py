@@ -80,6 +80,8 @@ def test_the_envelope_comes_back_as_it_was(tmp_path: Path) -> None:
         True,
         "HDRS",
         "QQ+3D",
+        True,
+        -9,
     )
     spool = open_spool(tmp_path)
     assert commit(spool, envelope, b"12345") is None
@@ -104,6 +106,14 @@ def test_recipients_are_due_at_once_and_leased(spool: AnySpool) -> None:
     spool.release(message_id, 0)
     spool.release(message_id, 0)
     assert spool.due(WALL, 10) == [first]
+
+
+def test_what_is_due_says_how_urgent_it_is(spool: AnySpool) -> None:
+    for priority, helo in ((0, '"prio":9'), (-4, "x"), (9, "x")):
+        envelope = make_envelope(spool.generation)
+        envelope.priority, envelope.helo = priority, helo
+        assert commit(spool, envelope, b"x") is None
+    assert [due.priority for due in spool.due(WALL, 10)] == [0, -4, 9]
 
 
 def test_the_earliest_come_first_and_not_more_than_asked(spool: AnySpool) -> None:

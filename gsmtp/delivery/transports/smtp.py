@@ -6,11 +6,13 @@ answers count. A connection that was kept open and turns out dead before the hop
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Sequence
 
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope, Recipient
+from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.client import Mode
 from gsmtp.delivery.connection import NO_VALID_HOSTS, Connection, HopUnreachable, Limits
@@ -19,6 +21,8 @@ from gsmtp.delivery.options import DELIVERY_METHOD, EHLO_HOSTNAME, IDLE_TIMEOUT,
 from gsmtp.delivery.transport import NoHopReachable, Outcome, Tools, transport
 from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.base import StoredBody
+
+REQUIRETLS_NEEDED = "550 5.7.30 [internal] REQUIRETLS support required, and mail is handed on in clear text only"
 
 
 @transport("smtp")
@@ -45,7 +49,14 @@ class SmtpTransport:
         view: View,
         hops: Sequence[Hop] = (),
     ) -> list[Outcome]:
-        """See `Transport.deliver`. Raises NoHopReachable when no hop could be connected to."""
+        """See `Transport.deliver`.
+
+        Raises:
+            NoHopReachable: no hop could be connected to.
+            DeliveryError: the message is to go over TLS only.
+        """
+        if envelope.requires_tls:
+            hops = self._trusted(hops, self.mode(view))
         limits = Limits.of(view)
         mode, hello_name = self.mode(view), self._hello_name(view)
         troubles: list[HopUnreachable] = []
@@ -73,6 +84,16 @@ class SmtpTransport:
             return outcomes
         raise _unreachable(troubles)
 
+    def _trusted(self, hops: Sequence[Hop], mode: Mode) -> Sequence[Hop]:
+        """The hops that a message with REQUIRETLS may go to: with no TLS, only a mail store on this very host.
+
+        Raises DeliveryError when there is none (RFC 8689 section 4.2.1).
+        """
+        found = [hop for hop in hops if mode is Mode.LMTP and _is_loopback(hop.host)]
+        if not found:
+            raise DeliveryError(REQUIRETLS_NEEDED, temporary=False)
+        return found
+
     def _in_order(self, hops: Sequence[Hop]) -> list[Hop]:
         """By preference; hops that are backed off from come last."""
         return sorted(spread(hops, self._chooser), key=lambda hop: bool(self._tools.health.reason(hop)))
@@ -89,6 +110,13 @@ class SmtpTransport:
             connection.close()
         else:
             self._tools.connections.give(key, connection, view[IDLE_TIMEOUT])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _unreachable(troubles: Sequence[HopUnreachable]) -> NoHopReachable:
