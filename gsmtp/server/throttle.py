@@ -196,5 +196,6 @@ class Throttles:
             throttle.release_all()
 
     def states(self) -> list[ThrottleState]:
-        """All of them, for the console."""
-        return [throttle.state() for _, throttle in sorted(self._by_path.items(), key=lambda item: str(item[0]))]
+        """All of them, the global one first, for the console."""
+        states = [throttle.state() for throttle in self._by_path.values()]
+        return sorted(states, key=lambda state: [(kind, name or "") for kind, name in state.path])

@@ -12,7 +12,10 @@ from tests.engine.driving import Driver, session_of, view_of
 
 _VIEWS = [
     view_of(),
-    view_of("SMTP_Extensions = ( CHUNKING BINARYMIME SMTPUTF8 DSN ENHANCEDSTATUSCODES )"),
+    view_of(
+        "SMTP_Extensions = ( CHUNKING BINARYMIME SMTPUTF8 DSN ENHANCEDSTATUSCODES "
+        "XCLIENT XFORWARD XREMOTEIP XSETCONTEXT XDUMPCONTEXT LIMITS MT-PRIORITY )"
+    ),
     view_of(
         "SMTP_Extensions = ( CHUNKING BINARYMIME )",
         "RFC2822_Lone_LF_In_Body = ignore",

@@ -10,7 +10,8 @@ from tests.engine.driving import Played, play
 _SETTINGS = st.lists(
     st.sampled_from(
         (
-            "SMTP_Extensions = ( CHUNKING BINARYMIME SMTPUTF8 DSN ENHANCEDSTATUSCODES )",
+            "SMTP_Extensions = ( CHUNKING BINARYMIME SMTPUTF8 DSN ENHANCEDSTATUSCODES "
+            "XCLIENT XFORWARD XREMOTEIP XSETCONTEXT XDUMPCONTEXT LIMITS MT-PRIORITY )",
             "Max_Message_Size = 60",
             "RFC2822_Lone_LF_In_Body = ignore",
             "RFC2822_Lone_LF_In_Body = fix",
@@ -37,6 +38,7 @@ _WORDS = st.sampled_from(
         b"EHLO a\r\n", b"HELO a\r\n", b"MAIL FROM:<a@b.example>\r\n", b"MAIL FROM:<> BODY=BINARYMIME\r\n",
         b"RCPT TO:<c@d.example>\r\n", b"RCPT TO:<bad\r\n", b"DATA\r\n", b"BDAT 10\r\n", b"BDAT 7 LAST\r\n",
         b"BDAT 0 LAST\r\n", b"BDAT 0\r\n", b"RSET\r\n", b"NOOP\r\n", b"QUIT\r\n", b"FOO\r\n", b"A: b\r\n",
+        b"XCLIENT ADDR=192.0.2.9 HELO=x\r\n", b"XREMOTEIP ::1\r\n", b"XDUMPCONTEXT\r\n", b"XSETCONTEXT a=b\r\n",
         b"Date: x\r\n", b"\r\n", b".\r\n", b"\r\n.\r\n", b"..\r\n", b"text and more text\r\n", b"\n.\r\n", b"\r.\r",
         b"\r", b"\n", b".", b" ", b"\r\n.\r", b"\r\n.", b"\x00\xff", "äö".encode(), b"x" * 30, b"X" * 600,
     )
