@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 from gsmtp.config.scopes import Configuration, ListenStanza
@@ -15,18 +15,23 @@ from gsmtp.server.listener import Listener
 from gsmtp.server.options import POOL_NAME
 from gsmtp.server.service import Events, Service
 
+MakeListener = Callable[[Service, ListenStanza, RawSocket, WorkPool], Listener]
+
 
 class ListenerSet:
-    """All listeners of the process by endpoint.
+    """All listeners of the process by endpoint, those for mail first.
 
     Args:
         pools: the green pools that Pool_Name names.
         events: the log.
+        make_control: makes a listener of the console of service, stanza, socket and pool.
     """
 
-    def __init__(self, pools: Pools, events: Events) -> None:
+    def __init__(self, pools: Pools, events: Events, make_control: MakeListener) -> None:
         self._pools = pools
         self._events = events
+        self._make_control = make_control
+        self._control_pool = WorkPool("Control", 1)  # of nobody else, and idle unless a stanza names another
         self._bound: dict[str, tuple[ListenStanza, RawSocket]] = {}
         self.listeners: dict[str, Listener] = {}
 
@@ -43,7 +48,7 @@ class ListenerSet:
         """Start accepting on all bound sockets."""
         configuration = service.configuration
         for key, (stanza, raw) in self._bound.items():
-            self.listeners[key] = Listener(service, stanza, raw, self._pool(configuration, stanza))
+            self.listeners[key] = self._make(service, stanza, raw, self._pool(configuration, stanza))
         self._bound.clear()
         for listener in self.listeners.values():
             listener.start()
@@ -82,10 +87,13 @@ class ListenerSet:
             except OSError as error:  # the others must not be left half changed
                 self._events.event("error", "net", f"can't change all options of {key}: {error}")
         for key, raw in opened.items():
-            listener = Listener(service, added[key], raw, self._pool(configuration, added[key]))
+            listener = self._make(service, added[key], raw, self._pool(configuration, added[key]))
             self.listeners[key] = listener
             listener.start()
         return ", ".join([f"opened {key}" for key in added] + [f"closed {key}" for key in removed]) or "none"
+
+    def _make(self, service: Service, stanza: ListenStanza, raw: RawSocket, pool: WorkPool) -> Listener:
+        return (self._make_control if _is_control(stanza) else Listener)(service, stanza, raw, pool)
 
     def _reopen(self, removed: dict[str, Listener], service: Service) -> None:
         for key, old in removed.items():
@@ -97,7 +105,7 @@ class ListenerSet:
                 self._events.event("critical", "net", f"lost a socket: {error}")
                 del self.listeners[key]
                 continue
-            listener = Listener(service, old.stanza, raw, old.work_pool)
+            listener = self._make(service, old.stanza, raw, old.work_pool)
             self.listeners[key] = listener
             listener.start()
 
@@ -115,11 +123,18 @@ class ListenerSet:
         if problem:
             self._events.event("critical", "threads", problem)
         name = stanza.view[POOL_NAME]
+        if _is_control(stanza) and not problem and not name:
+            return self._control_pool
         return self._pools.get(FALLBACK if problem or not name else name)
 
-    def addresses(self) -> list[str]:
-        """Where the sockets listen, with the real port where the file says 0."""
-        return [_shown(listener) for listener in self.listeners.values()]
+    @property
+    def for_mail(self) -> dict[str, Listener]:
+        """Those that are not the console's."""
+        return {key: one for key, one in self.listeners.items() if not _is_control(one.stanza)}
+
+    def addresses(self, *, control: bool = False) -> list[str]:
+        """Where the sockets for mail listen (or the console's), with the real port where the file says 0."""
+        return [_shown(listener) for listener in self.listeners.values() if _is_control(listener.stanza) is control]
 
     def close(self) -> None:
         """Close all sockets, bound ones that don't accept yet too; sessions go on."""
@@ -133,9 +148,13 @@ class ListenerSet:
 def _wanted(configuration: Configuration) -> dict[str, ListenStanza]:
     return {
         str(stanza.endpoint): stanza
-        for stanza in configuration.listens
+        for stanza in (*configuration.listens, *configuration.control_listens)
         if stanza.is_enabled
     }
+
+
+def _is_control(stanza: ListenStanza) -> bool:
+    return stanza.scope.parent is not None and stanza.scope.parent.kind == "control_listener"
 
 
 def _lost_its_file(listener: Listener) -> bool:

@@ -30,6 +30,8 @@ from gsmtp.config.render import render
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Tree
 from gsmtp.config.writeback import pending
+from gsmtp.control.host import Host
+from gsmtp.control.listener import ControlListener, end_sessions
 from gsmtp.core.clock import SystemClock
 from gsmtp.core.errors import ConfigError, GsmtpError
 from gsmtp.core.ids import IdMaker
@@ -80,7 +82,12 @@ class Supervisor:
         self._logs = LogKeeper(events, mailbox)
         self._pools = Pools()
         self._pools.configure(configuration)
-        self._listeners = ListenerSet(self._pools, events)
+        self._host = Host()
+        self._listeners = ListenerSet(
+            self._pools,
+            events,
+            lambda service, stanza, raw, pool: ControlListener(service, stanza, raw, pool, self, self._host),
+        )
         self._stop = gevent.event.Event()
         self._is_busy = True  # starting; then while a reload is under way
         self._reload_wanted = False
@@ -106,7 +113,7 @@ class Supervisor:
     @property
     def listeners(self) -> Mapping[str, Listener]:
         """ESMTP listeners by endpoint."""
-        return self._listeners.listeners
+        return self._listeners.for_mail
 
     @property
     def pools(self) -> Pools:
@@ -214,6 +221,7 @@ class Supervisor:
             "start",
             "ready",
             listening=",".join(addresses) or "nothing",
+            control=",".join(self._listeners.addresses(control=True)) or None,
             pid=os.getpid(),
             spool=self._configuration.view[SPOOLBASE],
         )
@@ -379,6 +387,7 @@ class Supervisor:
         cut = sum(connection.is_working for connection in service.connections)
         for connection in list(service.connections):
             connection.dismiss(SHUTTING_DOWN)
+        end_sessions(self._host)
         self._delivery.drain(max(0.2, deadline - time.monotonic()))
         for connection in list(service.connections):
             connection.abandon()

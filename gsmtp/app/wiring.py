@@ -19,6 +19,7 @@ DECLARING_MODULES = (
     "gsmtp.smtp.options",
     "gsmtp.smtp.auth_options",
     "gsmtp.smtp.auth_check",
+    "gsmtp.smtp.trust",
     "gsmtp.smtp.format_options",
     "gsmtp.smtp.tls_options",
     "gsmtp.runtime.options",
@@ -31,6 +32,8 @@ DECLARING_MODULES = (
     "gsmtp.observe.options",
     "gsmtp.observe.logger_options",
     "gsmtp.server.options",
+    "gsmtp.control.options",
+    "gsmtp.control.check",
     "gsmtp.app.options",
 )
 """Where options and stanzas are declared beside, or on behalf of, the code that reads them."""
@@ -43,6 +46,7 @@ PLUGIN_FOLDERS = (
     "gsmtp.policy.checks",
     "gsmtp.policy.modules",
     "gsmtp.delivery.transports",
+    "gsmtp.control.commands",
 )
 """Folders of which every file is loaded."""
 

@@ -14,7 +14,6 @@ from gsmtp.config.common import (
     ADAPTIVE_NEVER,
     BINDING_LATER,
     CLUSTER_NEVER,
-    CONSOLE_LATER,
     DELAY_LATER,
     LISTENER_LATER,
     SNMP_NEVER,
@@ -39,7 +38,7 @@ _TLS_OUT = "mail is handed on in clear text: TLS is not spoken to the next host 
 _TRACKING = "messages are never changed for tracking"
 
 _OTHERS = ("ecstream_listener", "http_listener", "xmpp_listener")
-_UNSERVED_LISTENERS = ("control_listener", "eccluster_listener", *_OTHERS)
+_UNSERVED_LISTENERS = ("eccluster_listener", *_OTHERS)
 
 _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     # Inbound.
@@ -61,12 +60,9 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (("http_listener",), LISTENER_LATER, "always_allow=false; always_deny=false"),
     (("http_listener", "xmpp_listener"), LISTENER_LATER, "authdigestmd5parameters; authplainparameters"),
-    (("control_listener", "esmtp_listener", "listen"), CONSOLE_LATER, "authorizationparameters"),
-    (("control_listener", "listen", "peer"), CONSOLE_LATER, "enable_authorization"),
-    (("control_listener", "http_listener"), CONSOLE_LATER, "enable_authentication"),
-    (("control_listener",), CONSOLE_LATER, "timeout=60"),
-    (GLOBAL, CONSOLE_LATER, "control_client_timeout=60"),
-    (("role",), CONSOLE_LATER, "allow"),
+    (("esmtp_listener",), "roles are asked for on the console only", "authorizationparameters"),
+    (("http_listener",), LISTENER_LATER, "enable_authentication"),
+    (GLOBAL, "Timeout in Control_Listener has taken its place", "control_client_timeout=60"),
     (
         INBOUND,
         _TRACKING,
@@ -110,7 +106,6 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (GLOBAL, "a spool record that can't be read is never removed", "unlink_on_spool_in_failure=true"),
     (GLOBAL, _CONTEXT, "keep_message_dicts_in_memory=false"),
     (GLOBAL, _MEMORY, "memory_goal=90; memory_hwm=95"),
-    (GLOBAL, "SMTP traces are not written yet", "trace_smtp_mode=0640"),
     (
         GLOBAL,
         _INTERNAL,

@@ -9,7 +9,7 @@ reference/policy-and-context.md section 4.
 from __future__ import annotations
 
 from gsmtp.config import kinds
-from gsmtp.config.option import GLOBAL, INBOUND, SOCKET, Option, declare
+from gsmtp.config.option import ANY_SOCKET, GLOBAL, INBOUND, Option, declare
 from gsmtp.config.stanza import Name, NameKind, Stanza, declare_stanza
 
 PATHWAY: Option[str] = declare(
@@ -28,7 +28,7 @@ ENABLE: Option[bool] = declare(
         name="Enable",
         kind=kinds.boolean,
         default=True,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         doc="Whether the socket is opened. A reload that sets it to false closes the socket and leaves its sessions "
         "alone.",
         source="Momentum: enable",
@@ -106,13 +106,31 @@ LISTENERS = (
     "msgcserver_listener",
     "xmpp_listener",
 )
-"""The listeners of the language; the first is the one that is served."""
+"""The listeners of the language; the first two are served."""
 
 _GLOBAL = ("global",)
 
 ESMTP_LISTENER = declare_stanza(
     Stanza(
         "ESMTP_Listener", Name.NONE, _GLOBAL, "Takes mail by SMTP: holds Listen and Peer stanzas and their defaults."
+    )
+)
+CONTROL_LISTENER = declare_stanza(
+    Stanza(
+        "Control_Listener",
+        Name.NONE,
+        _GLOBAL,
+        "The operator's console: holds Listen and Peer stanzas, of Unix sockets or TCP, and their defaults.",
+    )
+)
+AUTHORIZATION = declare_stanza(Stanza("Authorization", Name.NONE, _GLOBAL, "Roles of the console's users."))
+ROLE = declare_stanza(
+    Stanza(
+        "Role",
+        Name.REQUIRED,
+        ("authorization",),
+        "What users with that role, or of that name, may do on the console.",
+        NameKind.CASE,
     )
 )
 LISTEN = declare_stanza(
@@ -187,7 +205,6 @@ def _later(
         )
 
 
-CONSOLE_LATER = "there is no console yet"
 BINDING_LATER = "all mail is sent from the system's own address"
 CLUSTER_NEVER = "gsmtp forms no clusters"
 LISTENER_LATER = "its sockets are not opened"
@@ -203,22 +220,6 @@ _later(
     "one process serves all sessions",
     name=Name.REQUIRED,
     doc="A named group of event loops: worker processes that share the sockets.",
-    free_form=False,
-)
-_later(
-    "Control_Listener",
-    CONSOLE_LATER,
-    name=Name.NONE,
-    doc="The operator's console.",
-    free_form=False,
-)
-_later("Authorization", CONSOLE_LATER, name=Name.NONE, doc="Roles of the console's users.", free_form=False)
-_later(
-    "Role",
-    CONSOLE_LATER,
-    name=Name.REQUIRED,
-    inside=("authorization",),
-    doc="What a role may do on the console.",
     free_form=False,
 )
 _later(

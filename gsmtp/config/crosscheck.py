@@ -198,7 +198,7 @@ def _needed_options(tree: Tree, problems: Problems) -> None:
 
 
 def _pools(configuration: Configuration, problems: Problems) -> None:
-    for listen in configuration.listens:
+    for listen in (*configuration.listens, *configuration.control_listens):
         problem = pool_problem(listen.scope, listen.view, configuration.has_pool)
         setting = _first_setting(listen.scope, "pool_name") or _first_setting(listen.scope, "concurrency")
         if setting is None:

@@ -32,6 +32,7 @@ INBOUND = ("esmtp_listener", "listen", "pathway", "pathway_group", "peer")
 INBOUND_GLOBAL = ("global", *INBOUND)
 MESSAGE = ("global", "pathway", "pathway_group")
 SOCKET = ("esmtp_listener", "listen")
+ANY_SOCKET = ("control_listener", *SOCKET)
 OUTBOUND = ("binding", "binding_group", "domain", "global")
 
 

@@ -99,7 +99,7 @@ def client_address(text: str) -> IPv4Address | IPv6Address:
 
 @dataclass(frozen=True, eq=False)
 class ListenStanza:
-    """One Listen stanza of an ESMTP_Listener: one socket.
+    """One Listen stanza of an ESMTP_Listener or a Control_Listener: one socket.
 
     Args:
         name: the endpoint as spelled.
@@ -196,6 +196,7 @@ class Configuration:
     Attributes:
         view: the global view.
         listens: the Listen stanzas of ESMTP_Listener in file order, disabled ones too.
+        control_listens: likewise those of Control_Listener.
     """
 
     def __init__(self, tree: Tree, generation: int = 1, clock: Clock | None = None) -> None:
@@ -207,10 +208,11 @@ class Configuration:
         self._cache = _ViewCache(self.view[MATCH_CACHE_SIZE], self.view[MATCH_CACHE_LIFE], clock or SystemClock())
         self._domains, self._domain_regexes = _index_domains(tree.root)
         self._domain_views: dict[str, View] = {}
-        self.listens = tuple(self._compile_listens())
+        self.listens = tuple(self._compile_listens("esmtp_listener"))
+        self.control_listens = tuple(self._compile_listens("control_listener"))
 
-    def _compile_listens(self) -> Iterator[ListenStanza]:
-        for listener in self.tree.root.all("esmtp_listener"):
+    def _compile_listens(self, kind: str) -> Iterator[ListenStanza]:
+        for listener in self.tree.root.all(kind):
             listener_peers = PeerTable(listener)
             for scope in listener.all("listen"):
                 view = self._compile_view(_Place(self.tree.root, scope, listener))
@@ -229,8 +231,9 @@ class Configuration:
         """The view of a place; one View object for one chain of scopes."""
         if pathway is None:
             pathway = View(_chain(place, _LISTENER_STEPS))[PATHWAY]
-        pathways = self._pathways.get(pathway, ())
-        group = self._groups.get(pathway)
+        takes_mail = place.listener is None or place.listener.kind == "esmtp_listener"
+        pathways = self._pathways.get(pathway, ()) if takes_mail else ()
+        group = self._groups.get(pathway) if takes_mail else None
         place = replace(place, pathways=pathways, groups=_present(group))
         chain = _chain(place)
         view = self._views.get(chain)
@@ -336,10 +339,13 @@ def pool_problem(scope: Scope, view: View, has_pool: Callable[[str], bool]) -> s
     return ""
 
 
+_SOCKET_SCOPES = ("listen", "esmtp_listener", "control_listener")
+
+
 def _resolved(view: View, name: str) -> str:
     """The text of an option as the first scope of a view's chain sets it, or ""."""
     for scope in view.chain:
-        setting = scope.settings.get(name) if scope.kind in ("listen", "esmtp_listener") else None
+        setting = scope.settings.get(name) if scope.kind in _SOCKET_SCOPES else None
         if setting is not None:
             return str(getattr(setting.value, "text", ""))
     return ""

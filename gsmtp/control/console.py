@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gsmtp.control.host import Host
+
 if TYPE_CHECKING:
+    from gsmtp.config.view import View
     from gsmtp.control.operations import Operations
     from gsmtp.control.transaction import Transaction
+    from gsmtp.core.records import Peering
 
 
 @dataclass(slots=True)
@@ -21,8 +25,14 @@ class Console:
         operations: the running server.
         user: who speaks, for the log.
         transaction: what `config begin` opened, or None.
+        host: what all sessions share.
+        view: the options that hold for the session, None in tests without a socket.
+        peering: both ends, for records; likewise.
     """
 
     operations: Operations
     user: str
     transaction: Transaction | None = None
+    host: Host = field(default_factory=Host)
+    view: View | None = None
+    peering: Peering | None = None

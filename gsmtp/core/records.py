@@ -113,6 +113,7 @@ class Authorization:
         command: the whole command line.
         verdict: 1 allowed, 0 denied, -1 error.
         role: that matched, "" when not allowed.
+        is_accounted: whether an acctlog gets it.
     """
 
     peering: Peering
@@ -120,6 +121,7 @@ class Authorization:
     command: str
     verdict: int
     role: str = ""
+    is_accounted: bool = True
 
 
 @dataclass(slots=True)

@@ -136,7 +136,8 @@ class EcLogger:
 
     def _write_authorization(self, record: Authorization) -> None:
         assert self._account is not None
-        self._account.write(formats.authorization(record, time.time()))
+        if record.is_accounted:
+            self._account.write(formats.authorization(record, time.time()))
 
 
 @dataclass(slots=True)

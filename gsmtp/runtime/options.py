@@ -6,7 +6,7 @@ Source: reference/esmtp-listener.md sections 2 and 13, reference/threadpools-eve
 from __future__ import annotations
 
 from gsmtp.config import kinds
-from gsmtp.config.option import GLOBAL, SOCKET, Option, declare
+from gsmtp.config.option import ANY_SOCKET, GLOBAL, Option, declare
 
 # --- sockets --------------------------------------------------------------------------------------
 
@@ -15,7 +15,7 @@ LISTEN_BACKLOG: Option[int] = declare(
         name="Listen_Backlog",
         kind=kinds.integer_between(1, 65535),
         default=500,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         dynamic="socket",
         doc="Connections that the kernel keeps until they are accepted: the argument of listen(2). "
         "The kernel's own limit (net.core.somaxconn) may make it less.",
@@ -28,7 +28,7 @@ TCP_RECV_BUFFER_SIZE: Option[int] = declare(
         name="TCP_Recv_Buffer_Size",
         kind=kinds.size,
         default=0,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         unit="bytes",
         dynamic="socket",
         doc="SO_RCVBUF, set before listen(2) and inherited by the connections; 0 lets the kernel tune. Momentum's "
@@ -42,7 +42,7 @@ TCP_SEND_BUFFER_SIZE: Option[int] = declare(
         name="TCP_Send_Buffer_Size",
         kind=kinds.size,
         default=0,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         unit="bytes",
         dynamic="socket",
         doc="SO_SNDBUF, set before listen(2) and inherited by the connections; 0 lets the kernel tune.",
@@ -55,7 +55,7 @@ DISABLE_NAGLE_ALGORITHM: Option[bool] = declare(
         name="Disable_Nagle_Algorithm",
         kind=kinds.boolean,
         default=False,
-        scopes=("esmtp_listener", "global", "listen"),
+        scopes=("control_listener", "esmtp_listener", "global", "listen"),
         doc="Sets TCP_NODELAY, so that small replies are not held back for an acknowledgement.",
         source="RFC 896",
     )
@@ -66,7 +66,7 @@ FILE_MODE: Option[int] = declare(
         name="File_Mode",
         kind=kinds.mode,
         default=0o660,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         dynamic="socket",
         doc="Permission bits of a Unix socket's file.",
         source="Momentum: file_mode",

@@ -27,7 +27,7 @@ from gsmtp.server.peering import address_text, name_of, peering_of
 from gsmtp.server.reception import HANDLERS, Reception
 from gsmtp.server.service import Plan, Service
 from gsmtp.smtp.events import NEED_DATA
-from gsmtp.smtp.session import Facts, Session
+from gsmtp.smtp.facts import Facts
 
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
@@ -74,7 +74,7 @@ class Connection(Opening):
         super().__init__(raw, listener.loop, listener, plan)
         service = listener.service
         self._service: Service = service
-        self.session = Session(plan.view, facts, service.clock)
+        self.session = service.make_session(plan.view, facts, service.clock)
         context = Context(service.configuration, plan.view, facts, self.session)
         self.reception = Reception(self, service, self.session, context)
         self._peering: Peering | None = None

@@ -10,7 +10,7 @@ from gsmtp.config.common import ENABLE as ENABLE
 from gsmtp.config.common import PATHWAY as PATHWAY
 from gsmtp.config.common import USE_SSL as USE_SSL
 from gsmtp.config.kinds import Kind, Rate
-from gsmtp.config.option import INBOUND, MESSAGE, SOCKET, Option, declare
+from gsmtp.config.option import ANY_SOCKET, INBOUND, MESSAGE, SOCKET, Option, declare
 from gsmtp.config.tree import Value
 
 LISTENER_SESSIONS: Option[int] = declare(
@@ -114,7 +114,7 @@ CONCURRENCY: Option[int] = declare(
         name="Concurrency",
         kind=kinds.count,
         default=0,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         doc="How many green threads of the pool this socket may use at once, for establishing connections and for "
         "turns that may block. It bounds work, not sessions. 0: as many as the pool has.",
         source="Momentum: concurrency",
@@ -126,7 +126,7 @@ POOL_NAME: Option[str] = declare(
         name="Pool_Name",
         kind=kinds.line,
         default="",
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         doc="The ThreadPool whose green threads serve this socket. When it names none that exists, or Concurrency is "
         "set without it, the IO pool is used and a critical line is logged.",
         source="Momentum: pool_name",
@@ -138,7 +138,7 @@ EVENTS_PER_ITER: Option[int] = declare(
         name="Events_Per_Iter",
         kind=kinds.integer,
         default=0,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         doc="Connections accepted in one round of the event loop. Below 1: 1 when Concurrency is set, else gevent's "
         "own number.",
         source="Momentum: events_per_iter",
@@ -150,7 +150,7 @@ ACCEPT_QUEUE_BACKLOG: Option[int] = declare(
         name="Accept_Queue_Backlog",
         kind=kinds.count,
         default=0,
-        scopes=SOCKET,
+        scopes=ANY_SOCKET,
         doc="Accepted connections that may wait for a green thread; when they are that many, accepting pauses and the "
         "kernel's queue fills. 0: as many as Listen_Backlog.",
         source="Momentum: accept_queue_backlog",

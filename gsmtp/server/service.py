@@ -29,6 +29,8 @@ from gsmtp.server.limits import Limits, SessionCounts
 from gsmtp.server.options import IDLE_TIME, PROXY_PROTOCOL, RECONFIG_MESSAGE, RECONFIG_SESSIONS
 from gsmtp.server.outdated import SessionComparison
 from gsmtp.server.throttle import Throttles
+from gsmtp.smtp.facts import Facts
+from gsmtp.smtp.session import Session
 from gsmtp.smtp.tls_options import TLS_HANDSHAKE_TIMEOUT, USE_SSL
 from gsmtp.spool.base import Spool
 
@@ -119,6 +121,7 @@ class Service:
     Attributes:
         throttles: of Inbound_Throttle_Messages.
         attempts: failed logins by address.
+        make_session: makes the machine of a new session; another class while sessions are traced.
     """
 
     configuration: Configuration
@@ -140,6 +143,7 @@ class Service:
     native: NativePool | None = None
     tells_begins: bool = False
     tells_ends: bool = False
+    make_session: Callable[[View, Facts, Clock], Session] = Session
     _plans: dict[View, Plan] = field(default_factory=dict)
     throttles: Throttles = field(init=False)
     attempts: FailedAttempts = field(init=False)

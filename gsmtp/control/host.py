@@ -1,0 +1,64 @@
+"""What all sessions of the console share: who is there, failed logins, since when statistics count, the traces."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gsmtp.auth.attempts import FailedAttempts
+from gsmtp.control.tracing import Traces
+from gsmtp.core.clock import SystemClock
+
+
+class Seat(Protocol):
+    """A session of the console, for those who list or end them.
+
+    Attributes:
+        user: who speaks.
+        client_ip: its address, "" for a Unix socket.
+        is_busy: whether a command is under way.
+    """
+
+    user: str
+    client_ip: str
+    is_busy: bool
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts from the last ``summary reset`` on.
+
+    Args:
+        since_mono: when that was.
+        before: the counts then, by name.
+    """
+
+    since_mono: float = field(default_factory=time.monotonic)
+    before: dict[str, int] = field(default_factory=dict)
+
+    def reset(self, counts: dict[str, int]) -> None:
+        """Count from now on."""
+        self.since_mono = time.monotonic()
+        self.before = dict(counts)
+
+    def since(self, counts: dict[str, int]) -> dict[str, int]:
+        """What was counted since then."""
+        return {name: value - self.before.get(name, 0) for name, value in counts.items()}
+
+
+@dataclass(slots=True)
+class Host:
+    """Shared by all sessions of one server.
+
+    Attributes:
+        seats: the sessions that are open, each with its green thread.
+        attempts: failed logins by address; those of SMTP are counted elsewhere.
+        is_closing: whether the server stops: no session takes another command.
+    """
+
+    statistics: Statistics = field(default_factory=Statistics)
+    traces: Traces = field(default_factory=Traces)
+    seats: dict[Seat, Any] = field(default_factory=dict)
+    attempts: FailedAttempts = field(default_factory=lambda: FailedAttempts(SystemClock()))
+    is_closing: bool = False
