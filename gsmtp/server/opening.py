@@ -8,6 +8,7 @@ in the header, as if that client had connected. `server.connection` builds on th
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,17 +51,17 @@ class Opening(Channel):
         self._proxy: HeaderReader | None = None
         self._proxy_due_mono = 0.0
 
+    @abstractmethod
     def due_mono(self) -> float:
         """See `runtime.deadline.Waiter`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expired(self) -> None:
         """See `runtime.deadline.Waiter`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _start(self) -> None:
         """It is known who the client is: begin TLS or the session."""
-        raise NotImplementedError
 
     @property
     def awaits_header(self) -> bool:
