@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -114,11 +113,10 @@ def _open_files(pieces: Iterable[bytes], output: str, errors: str) -> list[int]:
     """Descriptors for the three standard streams. Runs in a native thread. Raises OSError."""
     opened: list[int] = []
     try:
-        with tempfile.TemporaryFile() as file:
+        opened.append(_nameless_file())
+        with open(os.dup(opened[0]), "wb") as file:
             file.writelines(pieces)
-            file.flush()
-            file.seek(0)
-            opened.append(os.dup(file.fileno()))
+        os.lseek(opened[0], 0, os.SEEK_SET)
         for path in (output, errors):
             opened.append(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
     except BaseException:
@@ -126,3 +124,14 @@ def _open_files(pieces: Iterable[bytes], output: str, errors: str) -> list[int]:
             os.close(descriptor)
         raise
     return opened
+
+
+def _nameless_file() -> int:
+    """A file without a name, on the disk where that is possible, else in memory.
+
+    `tempfile` has a lock that gevent patches, which a native thread must not wait for.
+    """
+    try:
+        return os.open(os.environ.get("TMPDIR") or "/tmp", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)  # noqa: S108
+    except OSError:
+        return os.memfd_create("gsmtp", os.MFD_CLOEXEC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import gevent
 import pytest
@@ -77,6 +78,20 @@ def test_nobody_there_is_an_error_and_the_next_uri_answers(database: Postgres) -
         one(f'"{dead}"').query("SELECT 1", {})
     both = one(f'"{dead}" "' + database.uri.replace("\\", "\\\\") + '"', "no_cache = true")
     assert [both.query("SELECT 1", {}).first() for _ in range(4)] == ["1"] * 4
+
+
+def test_somebody_else_who_listens_there_is_an_error(database: Postgres) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"pgsql:host=127.0.0.1;port={silent.getsockname()[1]};dbname=mail"
+        with pytest.raises(DatasourceError, match="no answer"):
+            one(f'"{uri}"', "query_timeout = 1").query("SELECT 1", {})
+        both = one(f'"{uri}" "' + database.uri.replace("\\", "\\\\") + '"', "no_cache = true\nquery_timeout = 2")
+        assert [both.query("SELECT 1", {}).first() for _ in range(3)] == ["1"] * 3
+
+
+def test_a_host_that_has_no_address_is_an_error() -> None:
+    with pytest.raises(DatasourceError, match=r"nowhere\.invalid"):
+        one('"pgsql:host=nowhere.invalid;dbname=mail"').query("SELECT 1", {})
 
 
 def test_a_server_that_was_restarted_is_found_again(database: Postgres) -> None:

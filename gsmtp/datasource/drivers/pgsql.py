@@ -9,7 +9,7 @@ it would do so inside a call that holds up all other threads.
 from __future__ import annotations
 
 import _socket
-import importlib.util
+import importlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,9 @@ class PgsqlConnection:
         self._link: PGconn = pq.PGconn.connect_start(_quoted(settings))
         try:
             self._establish(deadline_mono)
+        except self._error as error:
+            self._link.finish()
+            raise self._fault(str(error)) from None
         except BaseException:
             self._link.finish()
             raise
@@ -198,8 +201,12 @@ class Pgsql:
         connection_string(rest)
 
     def requirement(self) -> str:
-        """psycopg is an extra."""
-        return "" if importlib.util.find_spec("psycopg") else "pip install 'gsmtp[pgsql]'"
+        """psycopg is an extra and needs a libpq: importing it shows both, and the first query needn't wait for it."""
+        try:
+            importlib.import_module("psycopg.pq")
+        except ImportError:
+            return "pip install 'gsmtp[pgsql]'"
+        return ""
 
     def connect(self, rest: str, surroundings: Surroundings, deadline_mono: float) -> PgsqlConnection:
         """Connect and log in."""

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gsmtp.api import ConfigError, Conn, Ctx, Hook, Message, Recipients, Reject, TempFail, Verdict
+from gsmtp.api import ConfigError, Conn, Ctx, Hook, Message, Recipients, Reject, TempFail, Verdict, deadline
 from gsmtp.config import kinds
 from gsmtp.config.diagnostics import Problems
 from gsmtp.config.module import declare_module
@@ -38,6 +38,9 @@ ENABLED = declare_module("alias", "Expands recipients by the schemes it holds, w
 
 MOST_TARGETS = 1000
 """Recipients that one may become; beyond that it is a mistake in the data."""
+
+LONGEST_LOOK_UP_S = 60.0
+"""For one recipient with all that it stands for; each query has the deadline of its Datasource besides."""
 
 _FOUND = "#alias"
 _FAILED = TempFail("4.3.0 recipient can't be looked up now")
@@ -114,6 +117,7 @@ class Alias(Hook):
         self._questions = questions
         self._datasources = datasources
 
+    @deadline(LONGEST_LOOK_UP_S)
     def rcptto(self, conn: Conn, ctx: Ctx, message: Message, line: str) -> Verdict | None:
         """Look the recipient up."""
         recipient = message.recipient
