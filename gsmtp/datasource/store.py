@@ -86,6 +86,7 @@ class Datasource:
     def __init__(self, settings: Settings, mailbox: HubMailbox, clock: Clock) -> None:
         self.settings = settings
         self.users = 0  # configurations that hold it
+        self._is_closed = False
         self.cache = Cache(settings.cache_size, settings.cache_life_s, clock)
         self._backends = Backends(settings.uris, Surroundings(settings.charset, wait_for_descriptor))
         self._pool = NativePool(f"datasource {settings.name}", settings.threads, mailbox)
@@ -110,6 +111,8 @@ class Datasource:
         known = self._known(key)
         if known is not None:
             return known
+        if self._is_closed:
+            raise DatasourceError(f"datasource {self.name} is of a configuration that a reload has replaced")
         settings = self.settings
         deadline_mono = time.monotonic() + settings.timeout_s
         arguments = (query, dict(values), settings.max_rows, deadline_mono)
@@ -152,6 +155,7 @@ class Datasource:
 
     def close(self) -> None:
         """Close the connections in a native thread, where closing may take its time, and let the threads end."""
+        self._is_closed = True
         self._pool.submit(self._backends.close)
         self._pool.close()
 

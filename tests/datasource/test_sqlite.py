@@ -157,6 +157,8 @@ def test_a_reload_keeps_the_cache_of_what_did_not_change(tmp_path: Path) -> None
     assert (new.get("same") is old.get("same"), new.get("new") is old.get("new")) == (True, False)
     assert (len(new.get("same").cache), len(new.get("new").cache)) == (1, 0)
     assert new.query("same", QUERY, {"user": "ann"}).first() == "ann"
+    with pytest.raises(DatasourceError, match="a reload has replaced"):
+        old.query("new", QUERY, {"user": "bob"})
     new.release()
 
 
