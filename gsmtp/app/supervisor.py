@@ -47,6 +47,7 @@ from gsmtp.runtime.pools import Pools
 from gsmtp.server.listener import Listener
 from gsmtp.server.service import Service
 from gsmtp.smtp.options import HOSTNAME
+from gsmtp.smtp.tls_options import TLS_ENGINE
 from gsmtp.spool.options import FORCE_FSYNC, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
 from gsmtp.spool.sqlite import SqliteSpool
 
@@ -57,6 +58,7 @@ _NEED_RESTART: tuple[Option[Any], ...] = (
     FORCE_FSYNC,
     LARGE_MESSAGE_THRESHOLD,
     PIDFILE,
+    TLS_ENGINE,
 )
 _SECURITY: tuple[Option[Any], ...] = (USER, GROUP, SUPPLEMENTAL_GROUPS, CAPABILITIES, CHROOT)
 _DRAIN_TICK_S = 0.01

@@ -236,9 +236,9 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
             "[name a Gateway or Routes in a Domain stanza, or list it in a maildir stanza]",
         ),
         (
-            "tls_certificate = a\nESMTP_Listener { Listen :25 { tls_certificate = b } }",
-            "1:1: warning: option tls_certificate is not served: there is no TLS yet: STARTTLS is not offered and no "
-            "socket speaks TLS",
+            "tls = no\nDomain a.example { tls = required }",
+            "1:1: warning: option tls is not served: mail is handed on in clear text: TLS is not spoken to the next host "
+            "yet",
         ),
         (
             'snmp { anything = 1 nested "x" { at = all } }',
@@ -292,25 +292,25 @@ def test_all_problems_come_in_one_run_ordered_by_place() -> None:
 def test_an_unserved_name_is_named_once_at_its_first_place() -> None:
     text = """
         ESMTP_Listener {
-          Listen ":25" { smtp_extensions = ( STARTTLS )  always_deny = true }
-          Listen ":26" { smtp_extensions = ( STARTTLS )  always_deny = true }
+          Listen ":25" { smtp_extensions = ( DELIVERBY )  open_tracking_enabled = true }
+          Listen ":26" { smtp_extensions = ( DELIVERBY )  open_tracking_enabled = true }
         }
         always = 1
         tls = no
         Domain a.example { tls = no }
     """
     assert [one for one in messages(text) if "not served" in one] == [
-        "3:38: warning: SMTP extension STARTTLS is not served: there is no TLS yet: STARTTLS is not offered and no "
-        "socket speaks TLS",
-        "3:50: warning: option always_deny is not served: there is no AUTH yet: no mechanism is offered",
-        "7:1: warning: option tls is not served: there is no TLS yet: mail is handed on in clear text",
+        "3:38: warning: SMTP extension DELIVERBY is not served: delivery is never timed by the sender (RFC 2852)",
+        "3:51: warning: option open_tracking_enabled is not served: messages are never changed for tracking",
+        "7:1: warning: option tls is not served: mail is handed on in clear text: TLS is not spoken to the next host "
+        "yet",
     ]
 
 
 def test_inside_an_unserved_stanza_names_are_checked_but_not_named_again() -> None:
-    assert messages('Control_Listener { timeout = 5  Listen "/run/c" { always_deny = true  frob = 1 } }') == [
-        "1:1: warning: stanza Control_Listener is not served: there is no console yet",
-        "1:71: error: unknown option 'frob' in Listen \"/run/c\"",
+    assert messages("EventLoop x { concurrency = 1  frob = 1 }") == [
+        "1:1: warning: stanza EventLoop is not served: one process serves all sessions",
+        "1:32: error: unknown option 'frob' in EventLoop \"x\"",
     ]
 
 

@@ -243,8 +243,8 @@ def test_explain_without_an_option_shows_all_that_hold_there(
             "Binding_Group\n",
         ),
         (
-            ("explained.conf", "listen :25", "always_deny"),
-            "gsmtp: option always_deny is not served: there is no AUTH yet: no mechanism is offered\n",
+            ("explained.conf", "listen :25", "open_tracking_enabled"),
+            "gsmtp: option open_tracking_enabled is not served: messages are never changed for tracking\n",
         ),
         (
             ("explained.conf", "threadpool gone"),
@@ -280,9 +280,9 @@ def test_options_without_a_name_lists_all_that_is_served(folder: Path, capsys: O
 
 
 def test_options_says_why_a_name_is_not_served(folder: Path, capsys: Output) -> None:
-    status, out, _ = run(capsys, "options", "always_deny")
+    status, out, _ = run(capsys, "options", "open_tracking_enabled")
     assert status == 0
-    assert "  not served: there is no AUTH yet: no mechanism is offered\n" in out
+    assert "  not served: messages are never changed for tracking\n" in out
 
 
 def test_options_suggests(folder: Path, capsys: Output) -> None:

@@ -36,7 +36,7 @@ def test_a_name_is_described_wherever_it_means_something() -> None:
     text = reference.describe("concurrency")
     assert text.count("Concurrency\n") == 3
     assert "valid in: ThreadPool" in text
-    assert "valid in: ESMTP_Listener, Listen" in text
+    assert "valid in: Control_Listener, ESMTP_Listener, Listen" in text
     assert "not served: its sockets are not opened" in text
     assert reference.describe("frobnicate") == ""
 
@@ -44,7 +44,7 @@ def test_a_name_is_described_wherever_it_means_something() -> None:
 def test_data_is_plain() -> None:
     data = json.loads(json.dumps(reference.data()))
     by_name = {(one["name"], tuple(one.get("scopes", ()))): one for one in data}
-    mode = by_name["File_Mode", ("esmtp_listener", "listen")]
+    mode = by_name["File_Mode", ("control_listener", "esmtp_listener", "listen")]
     assert (mode["default"], mode["kind"], mode["takes_effect"]) == (
         "0660",
         "mode",

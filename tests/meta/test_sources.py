@@ -106,6 +106,7 @@ def test_citations_of_the_reference_lead_somewhere() -> None:
     pages = {
         page.name: set(re.findall(r"^#+ (\d+(?:\.\d+)*)\.?\s", page.read_text(encoding="utf-8"), re.MULTILINE))
         for page in (ROOT / "docs" / "reference").iterdir()
+        if page.is_file()
     }
     cited = [
         (shown(path), page, section)
