@@ -144,9 +144,15 @@ def _mark(thing: T, manner: Manner) -> T:
 
 
 @overload
-def in_thread(thing: T) -> T: ...
+def in_thread(thing: T) -> T:
+    """Without arguments."""
+
+
 @overload
-def in_thread(*, pool: str) -> Callable[[T], T]: ...
+def in_thread(*, pool: str) -> Callable[[T], T]:
+    """With the pool."""
+
+
 def in_thread(thing: Any = None, *, pool: str = NATIVE_POOL) -> Any:
     """Run a method, or all methods of a class, in native threads: for what computes, or blocks as gevent can't see.
 

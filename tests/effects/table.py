@@ -214,6 +214,8 @@ SHOWN_BY = SHOWN_BY_TLS | {
     "Concurrency": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
     "Pool_Name": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
     "Events_Per_Iter": "tests/server/test_pools.py::test_events_per_iter_bounds_the_accepts_of_a_wake_up",
+    "Generate_Bounces_For_Multi_Recipient_Policy_Rejections": "tests/policy/test_verdicts.py"
+    "::test_refused_recipients_are_dropped_where_no_bounces_are_wanted",
     "Accept_Queue_Backlog": "tests/server/test_pools.py::test_the_accept_queue_fills_and_then_the_kernel_waits",
 }
 """Options whose effect needs a test of its own kind, and where that is."""
