@@ -22,6 +22,7 @@ DECLARING_MODULES = (
     "gsmtp.smtp.trust",
     "gsmtp.smtp.format_options",
     "gsmtp.smtp.tls_options",
+    "gsmtp.smtp.tls_check",
     "gsmtp.runtime.options",
     "gsmtp.spool.options",
     "gsmtp.datasource.options",
