@@ -30,6 +30,7 @@ from gsmtp.smtp.events import (
     Rcpt,
     Refused,
 )
+from gsmtp.smtp.extension import load_extensions
 from gsmtp.smtp.session import Facts, Session
 
 CONNECTION_ID = "00/2A-00001-00000001"
@@ -41,6 +42,7 @@ def view_of(*settings: str) -> View:
 
     Arrays are written as ``( a "b c" )``, dictionaries as ``[ key = "value" ]``.
     """
+    load_extensions()  # some bring options
     kinds = ("listen", "esmtp_listener", "pathway", "global")
     scopes = [Scope(kind) for kind in kinds]
     for line in settings:
