@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import gevent
 
+from gsmtp.config.diagnostics import NOWHERE
 from gsmtp.config.scopes import Configuration
 from gsmtp.observe import levels
 from gsmtp.observe.ec_logger import Loggers, open_loggers
-from gsmtp.observe.files import LogFiles
+from gsmtp.observe.files import LogFile, LogFiles, Target
 from gsmtp.observe.journal import Journal, RecordLog
 from gsmtp.observe.logs import EventLog
 from gsmtp.observe.options import TIMESTAMPFORMAT
@@ -39,6 +40,7 @@ class LogKeeper:
         self._events = events
         self._level = logging.getLogger("gsmtp").level or logging.INFO
         self.journal = Journal(events)
+        self._mailbox = mailbox
         self._files = LogFiles(mailbox, self._tell)
         self._current = Loggers()
 
@@ -72,6 +74,10 @@ class LogKeeper:
     def reopen(self) -> None:
         """Open all files anew, after what was logged until now."""
         self._files.reopen()
+
+    def open(self, path: str, mode: int) -> LogFile:
+        """Open a file that no ec_logger writes. Raises ConfigError."""
+        return LogFile(Target(path, mode, NOWHERE, "file"), self._mailbox, self._tell)
 
     def close(self) -> None:
         """Write what is left and close all files. Waits half a second at the most."""

@@ -38,6 +38,7 @@ from gsmtp.core.ids import IdMaker
 from gsmtp.core.reply import SHUTTING_DOWN
 from gsmtp.datasource.store import Datasources
 from gsmtp.delivery.queue import Delivery
+from gsmtp.observe.files import LogFile
 from gsmtp.observe.logs import EventLog
 from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.identity import become, owner_of, raise_file_limit
@@ -146,6 +147,11 @@ class Supervisor:
     def reopen_logs(self) -> None:
         """Close and reopen all log files."""
         self._logs.reopen()
+        self._host.traces.reopen()
+
+    def open_log(self, path: str, mode: int) -> LogFile:
+        """Open a file to append lines to. Raises ConfigError."""
+        return self._logs.open(path, mode)
 
     # --- start
 

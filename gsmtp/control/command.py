@@ -6,7 +6,7 @@ runs in a green thread and may block; what goes wrong for the operator to see is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,11 +26,12 @@ class Output:
     """What a command says.
 
     Args:
-        lines: for people, without line ends; the documented shapes (reference/console-and-logs.md).
-        data: the same as JSON values (dict, list, str, int, float, bool, None).
+        lines: for people, without line ends; the documented shapes (reference/console-and-logs.md). An iterator is
+            run through while the answer is sent: for long listings.
+        data: the same as JSON values (dict, list, str, int, float, bool, None); an iterator gives the items of a list.
     """
 
-    lines: tuple[str, ...]
+    lines: Iterable[str]
     data: object = None
 
 

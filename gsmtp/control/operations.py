@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gsmtp.config.tree import Tree
     from gsmtp.datasource.store import Datasources
     from gsmtp.delivery.queue import Delivery
+    from gsmtp.observe.files import LogFile
     from gsmtp.runtime.native import NativePool
     from gsmtp.runtime.pools import Pools
     from gsmtp.server.listener import Listener
@@ -57,6 +58,9 @@ class Operations(Protocol):
 
     def reopen_logs(self) -> None:
         """Close and reopen all log files."""
+
+    def open_log(self, path: str, mode: int) -> LogFile:
+        """Open a file to append lines to, made with these permission bits. Raises ConfigError."""
 
     def request_stop(self) -> None:
         """Stop as TERM does."""

@@ -34,6 +34,9 @@ class TraceFile(Protocol):
     def write(self, line: bytes) -> None:
         """Take one line with its end. Must not block."""
 
+    def reopen(self) -> None:
+        """Open the file of that name anew. Must not block."""
+
     def close(self) -> None:
         """Write what is left and close."""
 
@@ -85,6 +88,11 @@ class Traces:
         if tracer is not None:
             tracer.file.close()
         return tracer
+
+    def reopen(self) -> None:
+        """Open all files anew, after what was written until now."""
+        for tracer in self.tracers.values():
+            tracer.file.reopen()
 
     def close(self) -> None:
         """Forget all."""
@@ -160,7 +168,8 @@ class TracedSession(Session):
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        client = f"{facts.client_ip}:{facts.client_port}" if facts.client_port else "unix"
+        ip = f"[{facts.client_ip}]" if ":" in facts.client_ip else facts.client_ip
+        client = f"{ip}:{facts.client_port}" if facts.client_port else "unix"
         line = f"{stamp} {facts.connection_id} {client} ".encode() + side + b": " + _printable(text) + b"\n"
         for tracer in tracers:
             tracer.write(line)

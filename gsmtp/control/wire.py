@@ -9,6 +9,7 @@ What a client may have buffered here is bounded, and one that reads nothing is w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ import gevent
 
 LONGEST_LINE: Final = 65_536
 _PIECE: Final = 32_768
+_STRETCH_S: Final = 0.005
+"""How long a listing is made before sessions get their turns."""
 
 
 class BadLine(Exception):
@@ -73,12 +76,16 @@ class Wire:
             Gone: closed, or the client reads nothing.
         """
         piece = bytearray(_encoded(status))
+        began_mono = time.monotonic()
         for text in lines:
             for line in text.split("\n"):
                 piece += _encoded("." + line if line.startswith(".") else line)
             if len(piece) >= _PIECE:
                 self._send(bytes(piece), timeout_s)
                 piece.clear()
+            if time.monotonic() - began_mono > _STRETCH_S:
+                gevent.sleep(0)
+                began_mono = time.monotonic()
         piece += b".\n"
         self._send(bytes(piece), timeout_s)
 

@@ -145,6 +145,11 @@ class Delivery:
             hops_down=len(self._tools.health.down()),
         )
 
+    @property
+    def active_destinations(self) -> int:
+        """Destinations for which mail is at work or waits in memory."""
+        return sum(bool(lane.active or lane.waiting) for lane in self._lanes.values())
+
     def drain(self, timeout_s: float) -> bool:
         """Start nothing more, let what is at work end within the time, then cut it off. Blocks.
 

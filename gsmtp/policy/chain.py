@@ -8,7 +8,7 @@ entry; the connection lives.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -107,6 +107,10 @@ class Chain:
         if found is None:
             return Decision(None, delay_s=delay_s) if delay_s else ACCEPT
         return replace(found, delay_s=delay_s, goes_on=False) if delay_s or found.goes_on else found
+
+    def hooks(self, phase: Phase) -> Iterator[Hook]:
+        """The hooks of a phase in their order."""
+        return (one for one, _ in self._hooks[phase])
 
     def has(self, phase: Phase) -> bool:
         """Whether any hook looks at a phase."""

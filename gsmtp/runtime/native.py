@@ -21,6 +21,8 @@ import gevent.event
 import gevent.monkey
 from gevent.hub import Hub
 
+from gsmtp.runtime.usage import Usage
+
 T = TypeVar("T")
 Call = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -129,6 +131,9 @@ class NativePool:
         name: of the ThreadPool stanza, for messages.
         size: threads at the most; 0 runs jobs in the caller (Momentum's ``Concurrency = 0``).
         mailbox: where results go.
+
+    Attributes:
+        usage: how much it has worked, as the hub sees it.
     """
 
     def __init__(self, name: str, size: int, mailbox: HubMailbox) -> None:
@@ -139,6 +144,7 @@ class NativePool:
         self._jobs = NativeQueue()
         self._started = 0
         self._busy = 0
+        self.usage = Usage(max(size, 1))
 
     def submit(
         self,
@@ -151,6 +157,8 @@ class NativePool:
             self._finish(*_attempt(function, args), done)
             return
         self._busy += 1
+        if self._busy <= self.size:
+            self.usage.began()
         if self._started < min(self.size, self._busy):
             self._started += 1
             _start_new_thread(self._work, ())
@@ -179,6 +187,9 @@ class NativePool:
 
     def _returned(self, value: Any, error: BaseException | None, done: Callable[..., object] | None) -> None:
         self._busy -= 1
+        self.usage.ended()
+        if self._busy >= self.size:
+            self.usage.began()  # the next one that waited
         self._finish(value, error, done)
 
     def _work(self) -> None:
@@ -188,6 +199,16 @@ class NativePool:
                     return
                 function, args, done = job
                 self._mailbox.post(self._returned, *_attempt(function, args), done)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread."""
+        return max(self._busy - self.size, 0)
+
+    @property
+    def threads(self) -> int:
+        """Threads that were started."""
+        return self._started
 
     def close(self) -> None:
         """Let the threads end after the jobs that wait."""

@@ -18,6 +18,7 @@ from gevent.pool import Pool
 from gsmtp.config.scopes import Configuration, predefined_pool
 from gsmtp.config.view import View
 from gsmtp.runtime.options import BACKLOG, CONCURRENCY, MAX_SESSIONS
+from gsmtp.runtime.usage import Usage
 
 log = logging.getLogger("gsmtp.threads")
 
@@ -55,6 +56,9 @@ class WorkPool(Pool):
         backlog: how many jobs may wait before `is_crowded`, 0 for as many as there are slots.
         max_sessions: sessions at the most on the sockets that name the pool, 0 for any number.
         sessions: the count to go on with.
+
+    Attributes:
+        usage: how much it has worked.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class WorkPool(Pool):
         self.backlog = backlog
         self.max_sessions = max_sessions
         self.sessions = sessions if sessions is not None else SessionCount()
+        self.usage = Usage(self.slots)
         self._jobs: deque[Job] = deque()
 
     @property
@@ -87,10 +92,13 @@ class WorkPool(Pool):
     def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Run a job and, in the same slot, those that came to wait meanwhile."""
         while True:
+            self.usage.began()
             try:
                 function(*args)
             except Exception:
                 log.exception("a job in pool %s failed", self.name)
+            finally:
+                self.usage.ended()
             if not self._jobs:
                 return
             function, args = self._jobs.popleft()
@@ -127,6 +135,10 @@ class Pools:
             most = view[MAX_SESSIONS] if view is not None else 0
             pool = self._pools[key] = WorkPool(name, _size(name, view), backlog, most)
         return pool
+
+    def size(self, name: str) -> int:
+        """How many green threads a pool has, or would have."""
+        return _size(name, self._configuration.threadpool(name) if self._configuration is not None else None)
 
     def __iter__(self) -> Iterator[WorkPool]:
         return iter(self._pools.values())

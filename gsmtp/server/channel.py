@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import _socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from gsmtp.runtime.tls import TlsFault
 
 if TYPE_CHECKING:
     from gsmtp.runtime.sockets import RawSocket
@@ -23,7 +26,7 @@ LINGER_S = 2.0
 MOST_LINGER_BYTES = 1_048_576
 
 
-class Channel:
+class Channel(ABC):
     """One accepted socket.
 
     Args:
@@ -53,22 +56,28 @@ class Channel:
         self._lingered = -1
         self._touched_mono = time.monotonic()
 
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor, -1 once it is closed."""
+        return self._socket.fileno()
+
     # --- what is built on this says
 
+    @abstractmethod
     def _recv_size(self) -> int:
-        raise NotImplementedError
+        """See the class that is built on this."""
 
+    @abstractmethod
     def _received(self, data: bytes) -> None:
         """Clear bytes came; b"" at the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _written(self) -> None:
         """The client has read all that waited."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _lost(self) -> None:
         """The socket is about to be closed, whatever the reason. Called once."""
-        raise NotImplementedError
 
     # --- reading
 
@@ -116,8 +125,12 @@ class Channel:
         """Send clear bytes, under TLS if it is on. False: the connection is closed."""
         tls = self._tls
         if tls is not None:
-            if data:
-                tls.send(data)
+            try:
+                if data:
+                    tls.send(data)
+            except TlsFault:
+                self._close()
+                return False
             data = tls.data_to_send()
         return self._send_raw(data)
 
@@ -165,8 +178,8 @@ class Channel:
     def _hang_up(self) -> None:
         """All is said. Closing with unread input would make the kernel reset the connection and lose the last words."""
         tls = self._tls
-        if tls is not None and not self._is_ended:
-            tls.close()
+        if tls is not None:
+            tls.close()  # also to a client that has ended its side: it may still read (RFC 8446 section 6.1)
             if not self._send_raw(tls.data_to_send()):
                 return
         if self._is_ended or self._out:

@@ -282,6 +282,11 @@ class Connection(Opening):
         return self._has_turn
 
     @property
+    def is_floating(self) -> bool:
+        """Whether a hook, a store or the disk is at work for it."""
+        return not (self._has_turn or self._tls_due_mono or self.awaits_header)
+
+    @property
     def since_mono(self) -> float:
         """When the client was last heard of."""
         return self._touched_mono

@@ -152,6 +152,11 @@ class Service:
         self.throttles = Throttles(self.clock)
         self.attempts = FailedAttempts(self.clock)
 
+    def use_tls(self, contexts: TlsContexts) -> None:
+        """New connections get their TLS from these."""
+        self.tls = contexts
+        self._plans = {}
+
     def refuse_session(self, peering: Peering, reply: Reply) -> None:
         """Count and tell a client that is turned away before it has a session."""
         self.totals.refused_sessions += 1

@@ -219,7 +219,7 @@ def test_every_name_of_every_scope_has_a_value_and_is_shown(tmp_path: Path) -> N
         for name in names:
             output = desk.output(f"config eval {place} {name}")
             json.dumps(output.data)
-            assert output.lines[0].lstrip().startswith(f"{display_name(kind, name)} = ")
+            assert next(iter(output.lines)).lstrip().startswith(f"{display_name(kind, name)} = ")
             asked += 1
         for name in names:
             desk.output(f"config set {place} {name} x")

@@ -1,0 +1,111 @@
+"""``summary`` and ``summary reset``: the numbers that one looks at first.
+
+Source: reference/console-and-logs.md sections 4.1 and 6.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from gsmtp.control.command import CommandError, Output, command
+
+if TYPE_CHECKING:
+    from gsmtp.control.console import Console
+    from gsmtp.control.operations import Operations
+
+_ROWS: Final = (
+    ("outbound_concurrency", "Outbound Concurrency", 8, ""),
+    ("inbound_concurrency", "Inbound Concurrency", 9, ""),
+    ("active_domains", "Active Domains", 8, ""),
+    ("active_queue", "Active Queue Size", 7, ""),
+    ("delayed_queue", "Delayed Queue Size", 7, ""),
+    ("destaged_queue", "Destaged Queue Size", 7, ""),
+    ("total_queue", "Total Queue Size", 7, ""),
+    ("dns_a_queries", "DNS A Queries", 7, ""),
+    ("dns_mx_queries", "DNS MX Queries", 7, ""),
+    ("pending_dns_queries", "Pending DNS Queries", 4, ""),
+    ("query_rate", "Query Rate", 7, " queries/second"),
+    ("delivered", "Successfully Delivered Messages", 7, ""),
+    ("failed", "Failed Messages", 7, ""),
+    ("rejected", "Rejected Messages", 7, ""),
+    ("received", "Received Messages", 7, ""),
+    ("delivery_rate", "Delivery Rate", 7, " messages/second"),
+    ("reception_rate", "Reception Rate", 7, " messages/second"),
+    ("since_reset_s", "Statistics Last Reset", 7, " seconds"),
+    ("uptime_s", "Uptime", 7, " seconds"),
+)
+"""Key, label, width and unit, as the documented sample has them."""
+
+
+def counts(operations: Operations) -> dict[str, int]:
+    """What only grows, from the start on. Received and delivered count recipients' messages."""
+    totals = operations.service.totals
+    stats = operations.delivery.stats()
+    return {
+        "delivered": stats.delivered,
+        "failed": stats.failed,
+        "rejected": totals.rejections,
+        "received": totals.recipients,
+    }
+
+
+def numbers(console: Console) -> dict[str, int | float]:
+    """All numbers of the table by key."""
+    operations = console.operations
+    statistics = console.host.statistics
+    stats = operations.delivery.stats()
+    since = statistics.since(counts(operations))
+    passed_s = max(time.monotonic() - statistics.since_mono, 0.001)
+    active = stats.active + stats.waiting
+    return {
+        "outbound_concurrency": stats.active,
+        "inbound_concurrency": len(operations.service.connections),
+        "active_domains": operations.delivery.active_destinations,
+        "active_queue": active,
+        "delayed_queue": stats.delayed,
+        "destaged_queue": 0,
+        "total_queue": active + stats.delayed,
+        "dns_a_queries": 0,
+        "dns_mx_queries": 0,
+        "pending_dns_queries": 0,
+        "query_rate": 0.0,
+        **since,
+        "delivery_rate": round(since["delivered"] / passed_s, 2),
+        "reception_rate": round(since["received"] / passed_s, 2),
+        "since_reset_s": int(passed_s),
+        "uptime_s": int(time.time() - operations.started_wall),
+    }
+
+
+def table(found: dict[str, int | float]) -> tuple[str, ...]:
+    """The documented lines.
+
+    >>> table({**dict.fromkeys((key for key, *_ in _ROWS), 0), "query_rate": 0.36})[11]
+    '        Query Rate:   0.36 queries/second'
+    """
+    lines = ["Summary Statistics"]
+    for key, label, width, unit in _ROWS:
+        value = found[key]
+        text = f"{value:.2f}" if key.endswith("_rate") else str(value)
+        lines.append(f"        {label}:{text:>{width}}{unit}")
+    return tuple(lines)
+
+
+@command("summary", help="Sessions, queue, and what was received, delivered, refused and failed since the last reset.")
+def summary(console: Console, words: Sequence[str]) -> Output:
+    """The table."""
+    if words:
+        raise CommandError(f"'{' '.join(words)}' is too much: summary [reset]")
+    found = numbers(console)
+    return Output(table(found), found)
+
+
+@command("summary reset", help="Counts received, delivered, refused and failed messages from now on.")
+def reset(console: Console, words: Sequence[str]) -> Output:
+    """Forget what was counted."""
+    if words:
+        raise CommandError("summary reset takes no words")
+    console.host.statistics.reset(counts(console.operations))
+    return Output(("statistics cleared.",), {"cleared": True})
