@@ -78,6 +78,14 @@ class TlsContext(Protocol):
         """The server side of a new connection."""
 
 
+def printable(text: str) -> str:
+    """Text that a client chose, fit for logs and header fields: control characters as ``\\xNN``, as OpenSSL writes
+    them."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02X}" for char in text)
+
+
 def tls_variables(facts: TlsFacts) -> dict[str, str]:
     """The connection variables of a finished handshake (reference/esmtp-listener.md section 8.2).
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from gsmtp.config.option import Option
-from gsmtp.config.scopes import Configuration
+from gsmtp.config.scopes import Configuration, ListenStanza, client_address
+from gsmtp.config.tree import Scope
 from gsmtp.config.view import View
+from gsmtp.core.address import parse_network
 from gsmtp.core.errors import ConfigError
 from gsmtp.runtime.tls import TlsContext, TlsLayer
 from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings, placed, settings_of
@@ -64,16 +67,22 @@ class TlsContexts:
             except TlsFileError as error:
                 raise placed(error, view) from error
             self._by_settings[settings] = made
+        if made is None and view[USE_SSL]:
+            setting = view.origin(USE_SSL).setting
+            place = setting.value.span if setting is not None else "TLS"
+            raise ConfigError(f"{place}: error: Use_SSL is true and there is no TLS_Certificate")
         self._by_view[view] = made
         return made
 
-    def flush(self) -> None:
-        """Forget all contexts: the next connection makes its own, from the files as they are then."""
-        self._by_settings.clear()
-        self._by_view.clear()
+    def renewed(self) -> TlsContexts:
+        """The same from the files as they are now. Reads files: for native threads. Raises ConfigError."""
+        contexts = TlsContexts()
+        for view in tuple(self._by_view):
+            contexts.of(view)
+        return contexts
 
     def __iter__(self) -> Iterator[Made]:
-        return iter(self._by_settings.values())
+        return iter(tuple(self._by_settings.values()))
 
 
 def prepare(configuration: Configuration) -> TlsContexts:
@@ -83,26 +92,32 @@ def prepare(configuration: Configuration) -> TlsContexts:
         ConfigError: a file can't be used, or TLS from the first byte is asked for without a certificate.
     """
     contexts = TlsContexts()
-    for view in _views(configuration):
-        made = contexts.of(view)
-        if made is None and view[USE_SSL]:
-            setting = view.origin(USE_SSL).setting
-            place = setting.value.span if setting is not None else "TLS"
-            raise ConfigError(f"{place}: error: Use_SSL is true and there is no TLS_Certificate")
+    for listen in configuration.listens:
+        if listen.is_enabled:
+            contexts.of(listen.view)
+            for client in _one_of_each(listen):
+                contexts.of(configuration.view_for(listen, str(client)))
     return contexts
 
 
-def _views(configuration: Configuration) -> Iterator[View]:
-    """A view for each Listen that is on, for each Peer on it, and for each of them under each Pathway that is named."""
-    for listen in configuration.listens:
-        if not listen.is_enabled:
-            continue
-        yield listen.view
-        listener = listen.scope.parent
-        for scope in (listen.scope, *((listener,) if listener is not None else ())):
-            for peer in scope.all("peer"):
-                network = (peer.spelled or peer.instance or "").partition("/")[0]
-                yield configuration.view_for(listen, network)
+def _one_of_each(listen: ListenStanza) -> Iterator[IPv4Address | IPv6Address]:
+    """A client's address for each combination of Peers that clients of a socket can have.
+
+    Networks lie within each other or apart, so each combination holds next to an end of one of them.
+    """
+    listener = listen.scope.parent
+    peers = [*listen.scope.all("peer"), *(listener.all("peer") if listener is not None else ())]
+    seen: set[tuple[Scope, ...]] = set()
+    for peer in peers:
+        network = parse_network(peer.spelled or peer.instance or "")
+        first, last = int(network.network_address), int(network.broadcast_address)
+        for number in (first, last, first - 1, last + 1):
+            if 0 <= number < 1 << network.max_prefixlen:
+                address = client_address(str(type(network.network_address)(number)))
+                found = (*listen.peers.matching(address), *listen.listener_peers.matching(address))
+                if found not in seen:
+                    seen.add(found)
+                    yield address
 
 
 def _make(settings: TlsSettings, view: View) -> TlsContext:

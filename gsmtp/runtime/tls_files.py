@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from gsmtp.config.option import Option
-from gsmtp.runtime.tls_settings import TlsFileError
-from gsmtp.smtp.tls_options import TLS_CERTIFICATE, TLS_CLIENT_CA, TLS_DHPARAMS_FILE, TLS_KEY
+from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings
+from gsmtp.smtp.tls_options import TLS_CERTIFICATE, TLS_CERTIFICATES, TLS_CLIENT_CA, TLS_DHPARAMS_FILE, TLS_KEY
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ DEFAULT_DH_FILE: Final = os.path.join(os.path.dirname(__file__), "ffdhe2048.pem"
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY = b"PRIVATE KEY-----"
+_LOCKED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type:\s*4,\s*ENCRYPTED")
 
 
 def read_chain(certificate: str, key: str) -> None:
@@ -25,11 +27,17 @@ def read_chain(certificate: str, key: str) -> None:
     if _CERTIFICATE not in text:
         raise TlsFileError(TLS_CERTIFICATE, f"{certificate} holds no certificate in PEM form")
     if key:
-        if _KEY not in _read(key, TLS_KEY):
+        text = _read(key, TLS_KEY)
+        if _KEY not in text:
             raise TlsFileError(TLS_KEY, f"{key} holds no key in PEM form")
     elif _KEY not in text:
         raise TlsFileError(
             TLS_CERTIFICATE, f"{certificate} holds no key, and TLS_Key is not set in the same scope or a narrower one"
+        )
+    if _LOCKED.search(text):  # OpenSSL would ask for the password on the terminal, and the server would stand still
+        raise TlsFileError(
+            TLS_KEY if key else TLS_CERTIFICATE,
+            f"the key in {key or certificate} has a password: nobody could be asked for it",
         )
 
 
@@ -55,6 +63,18 @@ def as_file_error(error: Exception, certificate: str, key: str) -> TlsFileError:
         option = TLS_KEY if key else TLS_CERTIFICATE
         return TlsFileError(option, f"{key or certificate} is not the key of {certificate}")
     return TlsFileError(TLS_CERTIFICATE, f"{certificate} can't be used: {text}")
+
+
+def by_name(settings: TlsSettings, make: Callable[[str], T]) -> dict[str, T]:
+    """The contexts among which SNI chooses. Raises TlsFileError."""
+    made: dict[str, T] = {}
+    for name, path in settings.others:
+        try:
+            made[name] = make(path)
+        except TlsFileError as error:
+            about_file = error.option in (TLS_CERTIFICATE, TLS_KEY)
+            raise TlsFileError(TLS_CERTIFICATES if about_file else error.option, str(error)) from error
+    return made
 
 
 def chosen(others: Mapping[str, T], name: str | None) -> T | None:

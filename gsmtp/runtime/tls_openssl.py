@@ -9,12 +9,22 @@ from __future__ import annotations
 from hashlib import new as new_hash
 from typing import Any, Final
 
+from cryptography.x509 import Name, ObjectIdentifier
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
-from gsmtp.runtime.tls import TlsFacts, TlsFault
-from gsmtp.runtime.tls_files import DEFAULT_DH_FILE, as_file_error, chosen, load_dh, read_chain, read_issuers
+from gsmtp.runtime.tls import TlsFacts, TlsFault, printable
+from gsmtp.runtime.tls_files import (
+    DEFAULT_DH_FILE,
+    as_file_error,
+    by_name,
+    chosen,
+    load_dh,
+    read_chain,
+    read_issuers,
+)
 from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings
-from gsmtp.smtp.tls_options import PROTOCOLS, TLS_CIPHERS, TLS_CLIENT_CA
+from gsmtp.smtp.tls_options import TLS_CIPHERS, TLS_CLIENT_CA
 
 _VERSIONS: Final = {
     "TLSv1.0": (SSL.TLS1_VERSION, SSL.OP_NO_TLSv1),
@@ -24,12 +34,32 @@ _VERSIONS: Final = {
 }
 _NO_RENEGOTIATION: Final = 1 << 30
 _ALLOW_CLIENT_RENEGOTIATION: Final = 1 << 8
-_READ_BYTES: Final = 65_536
+_READ_BYTES: Final = 16_384  # a record has no more
 _ERRORS: Final = {
     value: " ".join("certificate" if word == "CERT" else word.lower() for word in name.split("_")[1:])
     for name, value in vars(SSL.X509VerificationCodes).items()
     if isinstance(value, int)
 }
+
+
+_SHORT: Final = {
+    NameOID.COMMON_NAME: "CN",
+    NameOID.COUNTRY_NAME: "C",
+    NameOID.DN_QUALIFIER: "dnQualifier",
+    NameOID.DOMAIN_COMPONENT: "DC",
+    NameOID.EMAIL_ADDRESS: "emailAddress",
+    NameOID.GIVEN_NAME: "GN",
+    NameOID.LOCALITY_NAME: "L",
+    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+    NameOID.ORGANIZATION_NAME: "O",
+    NameOID.SERIAL_NUMBER: "serialNumber",
+    NameOID.STATE_OR_PROVINCE_NAME: "ST",
+    NameOID.STREET_ADDRESS: "street",
+    NameOID.SURNAME: "SN",
+    NameOID.TITLE: "title",
+    NameOID.USER_ID: "UID",
+}
+"""OpenSSL's short names; what else there is has its number."""
 
 
 class OpensslContext:
@@ -45,7 +75,7 @@ class OpensslContext:
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
         self._main = _context(settings, settings.certificate, settings.key)
-        others = {name: _context(settings, path, "") for name, path in settings.others}
+        others = by_name(settings, lambda path: _context(settings, path, ""))
         if others:
 
             def choose(connection: SSL.Connection) -> None:
@@ -67,9 +97,8 @@ def _context(settings: TlsSettings, certificate: str, key: str) -> SSL.Context:
     context.set_min_proto_version(_VERSIONS[versions[0]][0])
     context.set_max_proto_version(_VERSIONS[versions[-1]][0])
     options = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE
-    for name in PROTOCOLS:
-        if name not in versions:
-            options |= _VERSIONS[name][1]
+    for name in settings.protocols.left_out:
+        options |= _VERSIONS[name][1]
     if settings.renegotiation is not None:
         options |= _ALLOW_CLIENT_RENEGOTIATION if settings.renegotiation else _NO_RENEGOTIATION
     context.set_options(options)
@@ -77,6 +106,7 @@ def _context(settings: TlsSettings, certificate: str, key: str) -> SSL.Context:
         context.set_cipher_list(settings.cipher_list.encode())
     except (SSL.Error, ValueError) as error:
         raise TlsFileError(TLS_CIPHERS, f"'{settings.ciphers}': no cipher match") from error
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # as the standard library does: an idle session holds none
     read_chain(certificate, key)
     try:
         context.use_certificate_chain_file(certificate)
@@ -100,26 +130,17 @@ def _ask_client(context: SSL.Context, settings: TlsSettings) -> None:
         read_issuers(settings.client_ca)
         try:
             context.load_verify_locations(settings.client_ca)
-            context.set_client_ca_list(_names(settings.client_ca))
+            context.load_client_ca(settings.client_ca.encode())  # tells clients whose certificates are wanted
         except (SSL.Error, crypto.Error) as error:
             raise TlsFileError(TLS_CLIENT_CA, f"{settings.client_ca} can't be used: {error}") from error
     mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if settings.needs_client else 0)
     context.set_verify(mode, _remember)
 
 
-def _names(path: str) -> list[crypto.X509Name]:
-    """Subjects of the issuers, which tell clients whose certificates are wanted."""
-    end = b"-----END CERTIFICATE-----"
-    with open(path, "rb") as file:
-        parts = file.read().split(end)[:-1]
-    return [crypto.load_certificate(crypto.FILETYPE_PEM, part + end).get_subject() for part in parts]
-
-
 def _remember(connection: SSL.Connection, _certificate: Any, number: int, _depth: int, is_good: int) -> bool:
     """OpenSSL asks whether to go on: always; the first trouble of the chain is kept for policy."""
     if not is_good:
-        layer: OpensslLayer = connection.get_app_data()
-        layer.verify_error = layer.verify_error or _ERRORS.get(number, f"error {number}")
+        connection.get_app_data().append(_ERRORS.get(number, f"error {number}"))
     return True
 
 
@@ -131,16 +152,17 @@ class OpensslLayer:
         has_bindings: whether channel bindings are worked out.
     """
 
-    __slots__ = ("_has_bindings", "_tls", "is_ended", "is_ready", "verify_error")
+    __slots__ = ("_has_bindings", "_tls", "_troubles", "_unsent", "is_ended", "is_ready")
 
     def __init__(self, context: SSL.Context, *, has_bindings: bool) -> None:
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
-        self._tls.set_app_data(self)
+        self._troubles: list[str] = []
+        self._tls.set_app_data(self._troubles)  # not this layer: a circle would wait for the collector
         self._has_bindings = has_bindings
+        self._unsent = b""
         self.is_ready = False
         self.is_ended = False
-        self.verify_error = ""
 
     def receive(self, data: bytes) -> bytes:
         """Take ciphertext (b"": the peer closed), give what clear bytes it holds. Raises TlsFault."""
@@ -152,7 +174,10 @@ class OpensslLayer:
             if not self.is_ready:
                 self._tls.do_handshake()
                 self.is_ready = True
-            return self._read()
+            clear = self._read()
+            if self._unsent:
+                self._write(b"")
+            return clear
         except SSL.WantReadError:
             return b""
         except (SSL.ZeroReturnError, SSL.SysCallError):
@@ -181,7 +206,19 @@ class OpensslLayer:
 
     def send(self, data: bytes) -> None:
         """Take clear bytes to send."""
-        self._tls.sendall(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """What a renegotiation of the client's holds up waits for its end."""
+        unsent = self._unsent + data if self._unsent else data
+        try:
+            while unsent:
+                unsent = unsent[self._tls.send(unsent) :]
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            raise TlsFault(_words(error)) from error
+        self._unsent = unsent
 
     def data_to_send(self) -> bytes:
         """Ciphertext to write now."""
@@ -215,10 +252,10 @@ class OpensslLayer:
             client_subject_cn=subject_cn,
             client_issuer=issuer,
             client_issuer_cn=issuer_cn,
-            is_verified=certificate is not None and not self.verify_error,
-            verify_error=self.verify_error,
+            is_verified=certificate is not None and not self._troubles,
+            verify_error=self._troubles[0] if self._troubles else "",
             channel_bindings=self._bindings() if self._has_bindings else {},
-            server_name=name.decode("ascii", "replace") if name else "",
+            server_name=printable(name.decode("ascii", "replace")) if name else "",
         )
 
     def _bindings(self) -> dict[str, bytes]:
@@ -246,16 +283,27 @@ def _end_point(certificate: crypto.X509) -> bytes:
 
 
 def _identity(certificate: crypto.X509 | None) -> tuple[str, str, str, str]:
-    """Subject, its CN, issuer, its CN, in OpenSSL's one-line form ``/C=…/CN=…``."""
+    """Subject, its CN, issuer, its CN, in OpenSSL's one-line form ``/C=…/CN=…``; "" for what can't be read."""
     if certificate is None:
         return "", "", "", ""
-    subject, issuer = certificate.get_subject(), certificate.get_issuer()
-    return _one_line(subject), subject.CN or "", _one_line(issuer), issuer.CN or ""
+    try:
+        known = certificate.to_cryptography()
+        return *_name(known.subject), *_name(known.issuer)
+    except ValueError:  # whatever a client may send
+        return "", "", "", ""
 
 
-def _one_line(name: crypto.X509Name) -> str:
-    parts = ((key.decode("ascii", "replace"), value.decode("utf-8", "replace")) for key, value in name.get_components())
-    return "".join(f"/{key}={value}" for key, value in parts)
+def _name(name: Name) -> tuple[str, str]:
+    parts = [(_short(part.oid), printable(_text(part.value))) for part in name]
+    return "".join(f"/{key}={value}" for key, value in parts), next((value for key, value in parts if key == "CN"), "")
+
+
+def _short(oid: ObjectIdentifier) -> str:
+    return _SHORT.get(oid) or oid.dotted_string
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()
 
 
 def _words(error: SSL.Error) -> str:

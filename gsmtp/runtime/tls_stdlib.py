@@ -5,10 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from gsmtp.runtime.tls import TlsFacts, TlsFault
-from gsmtp.runtime.tls_files import DEFAULT_DH_FILE, as_file_error, chosen, load_dh, read_chain
+from gsmtp.runtime.tls import TlsFacts, TlsFault, printable
+from gsmtp.runtime.tls_files import DEFAULT_DH_FILE, as_file_error, by_name, chosen, load_dh, read_chain
 from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings
-from gsmtp.smtp.tls_options import PROTOCOLS, TLS_CIPHERS
+from gsmtp.smtp.tls_options import TLS_CIPHERS
 
 _VERSIONS: Final = {
     "TLSv1.0": (ssl.TLSVersion.TLSv1, ssl.OP_NO_TLSv1),
@@ -17,7 +17,7 @@ _VERSIONS: Final = {
     "TLSv1.3": (ssl.TLSVersion.TLSv1_3, ssl.OP_NO_TLSv1_3),
 }
 _ALLOW_CLIENT_RENEGOTIATION: Final = 1 << 8  # SSL_OP_ALLOW_CLIENT_RENEGOTIATION of OpenSSL 3, which Python doesn't name
-_READ_BYTES: Final = 65_536
+_READ_BYTES: Final = 16_384  # a record has no more
 
 
 class _Tls(ssl.SSLObject):
@@ -43,7 +43,7 @@ class StdlibContext:
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
         self._main = _context(settings, settings.certificate, settings.key)
-        others = {name: _context(settings, path, "") for name, path in settings.others}
+        others = by_name(settings, lambda path: _context(settings, path, ""))
 
         def choose(tls: _Tls, name: str | None, _context: ssl.SSLContext) -> None:
             tls.asked_name = name or ""
@@ -64,9 +64,8 @@ def _context(settings: TlsSettings, certificate: str, key: str) -> ssl.SSLContex
     versions = settings.protocols.versions
     context.minimum_version = _VERSIONS[versions[0]][0]
     context.maximum_version = _VERSIONS[versions[-1]][0]
-    for name in PROTOCOLS:
-        if name not in versions:
-            context.options |= _VERSIONS[name][1]
+    for name in settings.protocols.left_out:
+        context.options |= _VERSIONS[name][1]
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     if settings.renegotiation is not None:
         if settings.renegotiation:
@@ -94,12 +93,13 @@ class StdlibLayer:
         context: of the server.
     """
 
-    __slots__ = ("_in", "_out", "_tls", "is_ended", "is_ready")
+    __slots__ = ("_in", "_out", "_tls", "_unsent", "is_ended", "is_ready")
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self._unsent = b""
         self.is_ready = False
         self.is_ended = False
 
@@ -113,7 +113,10 @@ class StdlibLayer:
             if not self.is_ready:
                 self._tls.do_handshake()
                 self.is_ready = True
-            return self._read()
+            clear = self._read()
+            if self._unsent:
+                self._write(b"")
+            return clear
         except ssl.SSLWantReadError:
             return b""
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
@@ -137,7 +140,19 @@ class StdlibLayer:
 
     def send(self, data: bytes) -> None:
         """Take clear bytes to send."""
-        self._tls.write(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """What a renegotiation of the client's holds up waits for its end."""
+        unsent = self._unsent + data if self._unsent else data
+        try:
+            while unsent:
+                unsent = unsent[self._tls.write(unsent) :]
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            raise TlsFault(_words(error)) from error
+        self._unsent = unsent
 
     def data_to_send(self) -> bytes:
         """Ciphertext to write now."""
@@ -154,7 +169,7 @@ class StdlibLayer:
         """What the handshake told."""
         name, _, bits = self._tls.cipher() or ("", "", 0)
         asked = self._tls.asked_name if isinstance(self._tls, _Tls) else ""
-        return TlsFacts(self._tls.version() or "", name, bits, bits, server_name=asked)
+        return TlsFacts(self._tls.version() or "", name, bits, bits, server_name=printable(asked))
 
 
 def _words(error: ssl.SSLError) -> str:

@@ -35,6 +35,12 @@ class Protocols:
     versions: tuple[str, ...]
     old: tuple[str, ...] = ()
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Those between the least and the most that are not spoken."""
+        first, last = PROTOCOLS.index(self.versions[0]), PROTOCOLS.index(self.versions[-1])
+        return tuple(name for name in PROTOCOLS[first:last] if name not in self.versions)
+
 
 def _protocols(value: Value) -> Protocols:
     """``+ALL:-SSLv3:+TLSv1.0``: from the left, each word takes away or adds."""

@@ -33,6 +33,12 @@ def _new_key(kind: str) -> Key:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def _pem(key: Key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 @dataclass(frozen=True)
 class Certificate:
     """A certificate with its key.
@@ -86,21 +92,23 @@ class Authority:
         path.write_bytes(self.certificate)
         return path
 
-    def issue(self, name: str, *, kind: str = "ec", is_expired: bool = False) -> Certificate:
-        """A certificate for a host name, or a client of that name; it serves for both ends of TLS."""
+    @property
+    def own(self) -> Certificate:
+        """What it has signed itself, with its key."""
+        return Certificate(self.certificate, _pem(self._key))
+
+    def issue(
+        self, name: str, *, kind: str = "ec", is_expired: bool = False, is_for_clients: bool = True
+    ) -> Certificate:
+        """A certificate for a host name, or a client of that name; it serves for both ends of TLS unless told."""
         key = _new_key(kind)
         now = datetime.datetime.now(datetime.UTC)
         start, end = (now - 3 * _DAY, now - _DAY) if is_expired else (now - _DAY, now + 30 * _DAY)
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if is_for_clients else [])]
         certificate = (
             self._builder(_name(name), key, start, end)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), pem)
+        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
