@@ -37,7 +37,6 @@ from gsmtp.smtp.events import (
     Refused,
     StartTls,
 )
-from gsmtp.smtp.extension import is_private
 from gsmtp.smtp.options import CONTEXT
 from gsmtp.smtp.session import Facts, Session
 from gsmtp.smtp.tls_options import STARTTLS_INJECTION_POLICY, TLS_VERIFIED_PEER_CAN_RELAY
@@ -99,13 +98,10 @@ class Reception(Login):
     def move_client(self, facts: Facts) -> None:
         """Count the client as coming from elsewhere: Peers, pathway, context and relay rights are found anew.
 
-        Who may say so is decided by the socket's own address: private extensions (XCLIENT …) that it was offered
-        stay offered, as with Postfix.
+        So is whether it is trusted with XCLIENT and its like, as with Postfix: behind a proxy that has said whom it
+        speaks for come that client's own commands.
         """
-        context = self.context
-        private = [word for word in self.session.profile.offered if is_private(word)]
-        self._move(facts, context.configuration)
-        self.session.change_offer(add=private)
+        self._move(facts, self.context.configuration)
         if not self.session.is_authenticated:
             self._trust_anew()
 

@@ -1,7 +1,8 @@
 """XCLIENT: a trusted peer says for which client it speaks, and the session begins anew for that one.
 
-What a client's address decides (Peers, pathway, context, relaying) is found anew; limits of sessions and TLS stay with
-the socket. The peer stays trusted: it may say so again for the next client. Nothing is offered but where it is listed.
+What a client's address decides (Peers, pathway, context, relaying) is found anew, and with it whether XCLIENT is
+offered: a proxy that passes on what its client says must not lend it its trust. Limits of sessions and TLS stay with
+the socket.
 
 Source: Postfix XCLIENT_README; reference/scopes-and-fallback.md section 5.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gsmtp.core.reply import BAD_SEQUENCE, Reply, reply
-from gsmtp.smtp.abnf import canonical_domain, is_greeting_name
+from gsmtp.smtp.abnf import canonical_domain, is_greeting_name, is_xtext
 from gsmtp.smtp.auth_options import ALWAYS_DENY
 from gsmtp.smtp.events import Ask, Event
 from gsmtp.smtp.extension import Extension, Offer, register
@@ -78,6 +79,11 @@ def read_address(value: str) -> str | None:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
+def _as_it_is(text: str) -> str | None:
+    """What peers send that don't encode values, as Postfix before 2.3 did."""
+    return text if text.isascii() and text.isprintable() else None
+
+
 def _address(value: str) -> str | None:
     return NO_ADDRESS if not value else read_address(value)
 
@@ -130,7 +136,7 @@ def parse(argument: str) -> Override | Reply:
             return reply(501, "5.5.4 unknown XCLIENT attribute")
         if len(text) > _MOST_VALUE:
             return _TOO_LONG
-        decoded = decode_xtext(text)
+        decoded = decode_xtext(text) if is_xtext(text) else _as_it_is(text)
         if decoded is None:
             return _BAD_VALUE
         value = read("" if decoded.upper() in _UNKNOWN else decoded)
@@ -147,9 +153,8 @@ def apply(session: Machine, override: Override, driver: Driver) -> None:
     """
     facts = session.facts
     driver.session.begin_again()
-    driver.conn.pop("ehlo_string", None)
-    driver.conn.pop("ehlo_domain", None)
-    _log_in(session, override.login or "", driver)
+    for name in ("ehlo_string", "ehlo_domain", "auth_name", "auth_status", "auth_user"):
+        driver.conn.pop(name, None)
     driver.move_client(
         replace(
             facts,
@@ -161,8 +166,8 @@ def apply(session: Machine, override: Override, driver: Driver) -> None:
     )
     if override.name is not None:
         driver.conn["xclient_name"] = override.name
-    if session.is_authenticated:
-        driver.conn["can_relay"] = "true"
+    if override.login:
+        _log_in(session, override.login, driver)
     if override.helo:
         driver.session.assume_greeting(override.helo, is_esmtp=override.protocol != "SMTP")
         driver.conn["ehlo_domain"] = override.helo
@@ -170,15 +175,12 @@ def apply(session: Machine, override: Override, driver: Driver) -> None:
 
 def _log_in(session: Machine, user: str, driver: Driver) -> None:
     """Believe a login that the peer has checked, unless nobody may log in here."""
-    conn = driver.conn
-    for name in ("auth_name", "auth_status", "auth_user"):
-        conn.pop(name, None)
-    if not user or session.view[ALWAYS_DENY]:
+    if session.view[ALWAYS_DENY]:
         return
     session.is_authenticated = True
     session.auth_user = user
     session.auth_mechanism = _MECHANISM
-    conn.update(auth_name=_MECHANISM, auth_status="pass", auth_user=user)
+    driver.conn.update(auth_name=_MECHANISM, auth_status="pass", auth_user=user, can_relay="true")
 
 
 def _xclient(session: Machine, argument: str, line: str) -> Event | None:
