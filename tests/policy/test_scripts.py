@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import os
 import sys
 import threading
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from gsmtp.app import wiring
 from gsmtp.app.loading import load
 from gsmtp.core.errors import ConfigError
-from tests.support.inprocess import BASE, running
+from tests.support.inprocess import BASE, Client, running
 from tests.support.policy import BODY, LISTENER, hook_of, play, policed, script, spooled
 
 NOTING = """
@@ -418,3 +420,93 @@ def test_the_whole_text_is_for_messages_up_to_the_threshold(tmp_path: Path) -> N
         assert client.is_closed()
         assert play(server.client(), body=b"X-Pieces: 1\r\n" + large)["data"].startswith(b"250")
         assert [one["mess"]["size"] for one in spooled(server)] == [str(one["size"]) for one in spooled(server)]
+
+
+def test_a_login_is_judged_by_policy_too(tmp_path: Path) -> None:
+    code = """
+    class P(Hook):
+        def auth(self, conn, ctx, result):
+            self.seen = (result.mechanism, result.user, result.status, ctx.conn["auth_status"])
+            return Reject(535, "5.7.8 not from here") if result.user == "alice" else None
+    """
+    (tmp_path / "users").write_text("tim:one\nalice:two\n")
+    (tmp_path / "p.py").write_text("from gsmtp.api import *\n" + dedent(code))
+    conf = (
+        f'ESMTP_Listener {{ Auth_Failure_Delay = 0 SMTP_Extensions = ( "AUTH PLAIN" )\n'
+        f'AuthPlainParameters = [ uri = "file://{tmp_path}/users" ] Listen "127.0.0.1:0" {{ }} }}\n'
+    )
+    with running(tmp_path, script() + conf) as server:
+        client = server.client().greet()
+        line = b"AUTH PLAIN " + base64.b64encode(b"\0alice\0two")
+        assert client.say(line) == b"535 5.7.8 not from here\r\n"
+        assert hook_of(server).seen == ("PLAIN", "alice", "pass", "pass")
+        assert client.say(b"AUTH PLAIN " + base64.b64encode(b"\0tim\0wrong")).startswith(b"535 5.7.8 Auth")
+        assert hook_of(server).seen == ("PLAIN", "tim", "fail", "fail")
+        assert client.say(b"AUTH PLAIN " + base64.b64encode(b"\0tim\0one")).startswith(b"235")
+
+
+GATE = """
+from gevent.event import Event
+class P(Hook):
+    gate, here = Event(), Event()
+    def data(self, conn, ctx, message):
+        self.here.set()
+        self.gate.wait()
+        message.headers.add("X-Old", "yes")
+        ctx.mess["size"] = len(message.raw())
+"""
+
+
+def _send_text(client: Client) -> None:
+    client.greet()
+    for line in (b"MAIL FROM:<a@example.net>", b"RCPT TO:<b@example.com>", b"DATA"):
+        client.say(line)
+    client.send(BODY + b"x" * 500 + b"\r\n" * 2000 + b".\r\n")
+
+
+def test_a_message_whose_client_left_while_a_hook_waited_is_kept(tmp_path: Path) -> None:
+    """It was whole: it must not be lost for a client that may think that it was taken (RFC 1047)."""
+    with policed(tmp_path, GATE, conf="Large_Message_Threshold = 1000\n") as server:
+        client = server.client()
+        _send_text(client)
+        hook = hook_of(server)
+        server.wait_for(hook.here.is_set)
+        client.close()
+        hook.gate.set()
+        server.wait_for(lambda: not server.sessions)
+        (kept,) = spooled(server)
+        assert kept["mess"]["size"] == str(kept["size"])
+
+
+def test_a_message_is_judged_by_the_hooks_that_saw_it_begin(tmp_path: Path) -> None:
+    with policed(tmp_path, GATE) as server:
+        client = server.client()
+        client.greet()
+        for line in (b"MAIL FROM:<a@example.net>", b"RCPT TO:<b@example.com>", b"DATA"):
+            client.say(line)
+        hook = hook_of(server)
+        hook.gate.set()
+        server.reconfigure(BASE.format(spool=tmp_path / "spool") + LISTENER)
+        client.send(BODY + b".\r\n")
+        assert client.reply().startswith(b"250")
+        (kept,) = spooled(server)
+        assert b"\r\nX-Old: yes\r\n" in kept["body"]
+        client.transaction()
+        assert b"X-Old" not in spooled(server)[1]["body"]
+
+
+def test_a_tarpit_holds_nobody_else_up(tmp_path: Path) -> None:
+    code = """
+    class P(Hook):
+        def mailfrom(self, conn, ctx, line):
+            return Tarpit(3600) if conn.helo == "slow" else None
+    """
+    with policed(tmp_path, code) as server:
+        slow = server.client()
+        slow.reply()
+        slow.say(b"EHLO slow")
+        slow.send(b"MAIL FROM:<a@example.net>\r\n")
+        assert server.client().greet().transaction().startswith(b"250")
+        slow.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            slow.socket.recv(1)

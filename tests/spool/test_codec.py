@@ -22,6 +22,8 @@ recipients = st.builds(
     notify=st.lists(st.sampled_from(["NEVER", "SUCCESS", "FAILURE", "DELAY"]), max_size=3).map(tuple),
     orcpt=texts,
     drop=st.booleans(),
+    failure=texts,
+    binding=texts,
 )
 envelopes = st.builds(
     Envelope,
@@ -38,6 +40,8 @@ envelopes = st.builds(
     smtputf8=st.booleans(),
     ret=st.sampled_from(["", "FULL", "HDRS"]),
     envid=texts,
+    conn=st.dictionaries(texts, texts, max_size=3),
+    mess=st.dictionaries(texts, texts, max_size=3),
 )
 
 
@@ -60,3 +64,11 @@ def test_it_is_written_as_json_would(envelope: Envelope) -> None:
 def test_damage_and_newer_versions_are_said(text: str) -> None:
     with pytest.raises(SpoolUnhealthy, match="00/00-00001-00000001"):
         decode_envelope("00/00-00001-00000001", 1, text)
+
+
+def test_a_record_without_contexts_is_read() -> None:
+    text = '{"v":1,"from":"a@b","conn":"c","time":1.5,"to":[{"addr":"x@y","dom":"y"}]}'
+    envelope = decode_envelope("00/00-00001-00000001", 3, text)
+    assert (envelope.conn, envelope.mess) == ({}, {})
+    assert (envelope.recipients[0].failure, envelope.recipients[0].binding) == ("", "")
+    assert encode_envelope(envelope) == text
