@@ -16,15 +16,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gsmtp.core.records import Peering, SessionBegin, SessionEnd, TlsFailure
+from gsmtp.core.records import Peering, SessionBegin, SessionEnd
 from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Reply
 from gsmtp.policy.context import Context
 from gsmtp.runtime.sockets import RawSocket
-from gsmtp.runtime.tls import TlsFault
 from gsmtp.server.channel import BODY_RECV, COMMAND_RECV, LINGER_S
-from gsmtp.server.opening import Opening
 from gsmtp.server.peering import address_text, name_of, peering_of
 from gsmtp.server.reception import HANDLERS, Reception
+from gsmtp.server.securing import Securing
 from gsmtp.server.service import Plan, Service
 from gsmtp.smtp.events import NEED_DATA
 from gsmtp.smtp.facts import Facts
@@ -32,7 +31,6 @@ from gsmtp.smtp.facts import Facts
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
     from gsmtp.config.view import View
-    from gsmtp.runtime.tls import TlsContext
     from gsmtp.server.listener import Listener
 
 log = logging.getLogger("gsmtp.smtp")
@@ -41,7 +39,7 @@ MOST_PENDING_INPUT = 65_536
 EVENTS_A_TURN = 200
 
 
-class Connection(Opening):
+class Connection(Securing):
     """A client's connection from accept to close.
 
     Attributes:
@@ -49,7 +47,7 @@ class Connection(Opening):
         began_mono: when, in seconds of `time.monotonic`.
     """
 
-    __slots__ = ("_counted_in", "_peering", "_service", "_tls_due_mono", "began_mono")
+    __slots__ = ("_counted_in", "_peering", "_service", "began_mono")
 
     @classmethod
     def establish(cls, listener: Listener, raw: RawSocket, address: Any) -> None:
@@ -78,7 +76,6 @@ class Connection(Opening):
         context = Context(service.configuration, plan.view, facts, self.session)
         self.reception = Reception(self, service, self.session, context)
         self._peering: Peering | None = None
-        self._tls_due_mono = 0.0
         self.began_mono = self._touched_mono
 
     def _begin(self) -> None:
@@ -152,60 +149,6 @@ class Connection(Opening):
         elif session.pending_bytes > MOST_PENDING_INPUT:
             self._read_no_more()
 
-    # --- TLS
-
-    def start_tls(self, context: TlsContext) -> None:
-        """Begin the handshake; the turn must have been taken with `pause`. What was queued goes out in clear first."""
-        self._flush()
-        if self.is_closed:
-            return
-        self._tls = context.begin()
-        self._taker = self._take_tls
-        self._tls_due_mono = time.monotonic() + self._plan.handshake_s
-        self._service.wheel.discard(self)
-        self._service.wheel.add(self)
-        self._read_on()
-
-    def _take_tls(self, data: bytes) -> None:
-        tls = self._tls
-        assert tls is not None
-        was_ready = tls.is_ready
-        try:
-            clear = tls.receive(data)
-        except TlsFault as fault:
-            self._send_raw(tls.data_to_send())  # the alert
-            self._tls_failed(str(fault))
-            return
-        if not tls.is_ready:
-            if not self._send_raw(tls.data_to_send()):
-                return
-            if self._is_ended:
-                self._tls_failed("the client went away in the handshake")
-            return
-        if not was_ready:
-            self._tls_due_mono = 0.0
-            if not self._send_raw(tls.data_to_send()):
-                return
-            self.reception.tls_started(tls.facts())
-            if clear:  # b"" would mean the end
-                self.session.receive_data(clear)
-            self.resume()
-        elif clear:
-            self._received(clear)
-        elif not self._send_raw(tls.data_to_send()):  # a renegotiation's or a key update's part
-            return
-        if tls.is_ended or self._is_ended:
-            self._is_ended = True
-            self._read_no_more()
-            if not self.is_closed:
-                self._received(b"")
-
-    def _tls_failed(self, why: str) -> None:
-        if not self.is_closed:
-            self._service.journal.record(TlsFailure(self.peering, why))
-            self.reason = "TLS failed"
-            self._close()
-
     # --- the turn
 
     def _turn(self) -> None:
@@ -267,7 +210,7 @@ class Connection(Opening):
 
     def _written(self) -> None:
         if not self._has_turn:
-            if self._tls_due_mono:
+            if self.shakes_hands:
                 self._read_on()
         elif self.session.is_over:
             self._end()
@@ -284,7 +227,7 @@ class Connection(Opening):
     @property
     def is_floating(self) -> bool:
         """Whether a hook, a store or the disk is at work for it."""
-        return not (self._has_turn or self._tls_due_mono or self.awaits_header)
+        return not (self._has_turn or self.shakes_hands or self.awaits_header)
 
     @property
     def since_mono(self) -> float:
@@ -308,8 +251,8 @@ class Connection(Opening):
         if self.awaits_header:
             self.header_failed("it took too long")
             return
-        if self._tls_due_mono:
-            self._tls_failed("the handshake took too long")
+        if self.shakes_hands:
+            self.tls_failed("the handshake took too long")
             return
         if self._lingered >= 0 or self._out:
             self._close()
@@ -331,7 +274,7 @@ class Connection(Opening):
         """Say a last word and close, unless the client is in a message that may still be accepted."""
         if self.is_closed or self._lingered >= 0:
             return
-        if self._tls_due_mono or self.awaits_header:
+        if self.shakes_hands or self.awaits_header:
             self._close()
             return
         self.session.close_with(reply)
@@ -339,7 +282,7 @@ class Connection(Opening):
 
     def drain(self) -> None:
         """The server stops: transactions go on for now, everybody else is told."""
-        if self.awaits_header or self._tls_due_mono or (self._has_turn and not self.session.in_transaction):
+        if self.awaits_header or self.shakes_hands or (self._has_turn and not self.session.in_transaction):
             self.dismiss(SHUTTING_DOWN)
 
     def outdate(self, reply: Reply) -> None:
