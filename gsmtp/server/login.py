@@ -146,7 +146,9 @@ class Login(Acceptance):
         if reply.is_positive:
             status = Status.PASS
             self.context.conn["can_relay"] = "true"
-        elif status is not Status.ERROR:
+        elif reply.code < 500:  # trouble of a store or of a hook: not the client's fault
+            status = Status.ERROR
+        else:
             status = Status.FAIL
             reply, slowed_s = self._slow_down(reply)
             delay_s = max(delay_s, slowed_s)
