@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from gsmtp.core.envelope import Recipient
@@ -20,6 +21,7 @@ from gsmtp.policy.decision import Decision, Phase
 from gsmtp.policy.handles import AuthResult, Conn, Ctx, Variables
 from gsmtp.policy.judge import decide
 from gsmtp.policy.message import Message, MessageTooLarge, Recipients
+from gsmtp.runtime import calls
 from gsmtp.spool.base import StoredBody
 
 log = logging.getLogger("gsmtp.policy")
@@ -124,7 +126,7 @@ class Call:
         return ctx.noted, returned
 
     def _failed(self, context: Context, error: BaseException) -> Decision | None:
-        trace = "".join(traceback.format_exception(error)).rstrip()
+        trace = "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__))).rstrip()
         log.error(
             "hook %s failed in phase %s, session %s: %s: %s\n%s",
             self.name,
@@ -135,6 +137,15 @@ class Call:
             trace,
         )
         return None if self.fail_open else Decision(TRANSACTION_FAILED, f"hook failed: {error}", self.name)
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without our own frames in front."""
+    own = (__file__, calls.__file__)
+    step = trace
+    while step is not None and step.tb_frame.f_code.co_filename in own:
+        step = step.tb_next
+    return step if step is not None else trace
 
 
 @dataclass(slots=True)
