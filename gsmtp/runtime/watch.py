@@ -73,9 +73,12 @@ class LoopWatch:
         self._roots = tuple(roots)
 
     def close(self) -> None:
-        """Stop watching; the thread ends by itself."""
+        """Stop watching; the thread ends by itself. Harmless to call again."""
+        if self._timer is None:
+            return
         self._timer.stop()
         self._timer.close()
+        self._timer = None
         self._stopped.release()
 
     def _on_beat(self) -> None:
