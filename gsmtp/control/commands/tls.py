@@ -6,6 +6,7 @@ Source: reference/console-and-logs.md section 4.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,21 +24,15 @@ def show_cache(console: Console, words: Sequence[str]) -> Output:
     if words:
         raise CommandError("tls show cache takes no words")
     service = console.operations.service
-    users: dict[int, int] = {}
-    for connection in service.connections:
-        if connection.session.tls_cipher:
-            try:
-                made = service.tls.of(connection.session.view)
-            except ConfigError:
-                continue
-            users[id(made)] = users.get(id(made), 0) + 1
+    users = Counter(id(connection.tls_context) for connection in service.connections)
     lines: list[str] = []
     data = []
     for number, made in enumerate(service.tls, 1):
         settings = made.settings
         row = {
             "age_s": max(int(time.time() - made.made_wall), 0),
-            "sessions": users.get(id(made), 0),
+            "sessions": users[id(made)],
+            "sessions_begun": made.used,
             "certificate": settings.certificate,
             "ca_list": settings.client_ca,
             "ciphers": settings.ciphers,
@@ -73,15 +68,14 @@ def rekey(console: Console, words: Sequence[str]) -> Output:
 
 
 def _renew(console: Console, words: Sequence[str], name: str) -> None:
-    from gsmtp.runtime.tls_contexts import prepare
-
     if words:
         raise CommandError(f"{name} takes no words")
     operations = console.operations
-    configuration = operations.configuration
+    service = operations.service
+    old = service.tls
     try:
-        contexts = off_the_hub(operations, prepare, configuration)
+        contexts = off_the_hub(operations, old.renewed)
     except ConfigError as error:
         raise CommandError(str(error)) from None
-    if operations.configuration is configuration:  # else a reload has read them meanwhile
-        operations.service.use_tls(contexts)
+    if service.tls is old:  # else a reload has read them meanwhile
+        service.use_tls(contexts)
