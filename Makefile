@@ -45,13 +45,17 @@ layers: $(VENV)/.dev ## Who may import whom (docs/architecture.md)
 check-conf: $(VENV)/.run ## Load every configuration in conf/
 	$(BIN)/gsmtp check conf/*.conf conf/*.yaml conf/examples/*.conf
 
-docs: $(VENV)/.run ## Write docs/options.md anew from the declarations
+docs: $(VENV)/.run ## Write docs/options.md and docs/commands.md anew from the declarations
 	$(BIN)/gsmtp options --markdown > docs/options.md.new
 	mv docs/options.md.new docs/options.md
+	$(BIN)/gsmtp console --commands --markdown > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
 
-docs-fresh: $(VENV)/.run ## docs/options.md says what the declarations say
+docs-fresh: $(VENV)/.run ## docs/options.md and docs/commands.md say what the declarations say
 	@$(BIN)/gsmtp options --markdown | diff -u docs/options.md - > $(VENV)/options.diff \
 		|| { head -n 20 $(VENV)/options.diff; echo "docs/options.md is stale: run 'make docs'"; exit 1; }
+	@$(BIN)/gsmtp console --commands --markdown | diff -u docs/commands.md - > $(VENV)/commands.diff \
+		|| { head -n 20 $(VENV)/commands.diff; echo "docs/commands.md is stale: run 'make docs'"; exit 1; }
 
 tests: $(VENV)/.dev ## pytest; PYTEST_ARGS='-k name' picks
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
