@@ -104,10 +104,13 @@ class Login(Acceptance):
         connection = self._connection
         if connection.is_closed:
             return
-        self.session.answer_credentials(answer)
-        if self._service.is_draining:
-            self.session.close_with(SHUTTING_DOWN)
-        connection.resume()
+        try:
+            self.session.answer_credentials(answer)
+            if self._service.is_draining:
+                self.session.close_with(SHUTTING_DOWN)
+            connection.resume()
+        except Exception:  # noqa: BLE001 - told by break_off
+            connection.break_off()  # or nobody would ever give the turn back
 
     def _parameters(self, name: str) -> dict[str, str]:
         mechanism = load_mechanisms().get(name)

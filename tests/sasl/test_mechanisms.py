@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gsmtp.sasl.digest import password_digest, response_value
 from gsmtp.sasl.mechanism import Challenge, Mechanism, Outcome, Setting, load_mechanisms
@@ -338,6 +340,35 @@ def test_a_store_in_trouble_ends_every_exchange_with_an_error() -> None:
     assert verdict("CRAM-MD5", cram(b"broken", b"")) == ("error", "broken")
     assert verdict("DIGEST-MD5", digest("broken", b"")) == ("error", "broken")
     assert verdict("SCRAM-SHA-256", b"n,,n=broken,r=abc") == ("error", "broken")
+
+
+def test_a_stored_digest_that_is_none_is_trouble() -> None:
+    for secret in (b"", b"secret", b"0" * 31 + b"x"):
+        outcome, _ = play("DIGEST-MD5", digest("chris", b"x"), answer=Answer(Status.PASS, secret))
+        assert outcome.status is Status.ERROR
+
+
+_PIECES = st.sampled_from(
+    [b"n,,", b"y,,", b"p=tls-exporter,,", b"n=user", b"r=abc", b"c=biws", b"p=AAAA", b"a=b", b"=2C", b",", b"\0", b" ",
+     b"tim", b"\xff", b"username=", b'"chris"', b"nonce=", b"response=", b"\\", b'"', b"qop=auth", b"charset=utf-8"]
+)  # fmt: skip
+
+
+@given(
+    name=st.sampled_from([mechanism.name for mechanism in load_mechanisms()]),
+    responses=st.lists(st.one_of(st.binary(max_size=60), st.lists(_PIECES, max_size=12).map(b"".join)), max_size=4),
+)
+def test_no_response_makes_a_mechanism_raise_or_pass(name: str, responses: list[bytes]) -> None:
+    run = found(name).run(bound())
+    left = list(responses)
+    value: bytes | Answer | None = None
+    try:
+        while True:
+            step = run.send(value) if value is not None else next(run)
+            value = (left.pop(0) if left else b"") if isinstance(step, Challenge) else store_answer(step)
+    except StopIteration as stop:
+        outcome: Outcome = stop.value
+    assert outcome.status is not Status.PASS
 
 
 # --- EXTERNAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,6 +12,7 @@ from gsmtp.sasl.mechanism import DECOY_KEY, Exchange, Outcome, Setting, ask, cha
 from gsmtp.sasl.need import FetchSecret, Status
 from gsmtp.sasl.prep import saslprep, user_name
 
+_HEX_MD5: Final = re.compile(rb"[0-9A-Fa-f]{32}")
 _NEEDED: Final = ("username", "nonce", "cnonce", "nc", "response", "digest-uri")
 
 
@@ -35,6 +37,8 @@ def digest_md5(setting: Setting) -> Exchange:
     if answer.status is Status.ERROR:
         return Outcome(Status.ERROR, user, answer.reason)
     secret = answer.secret if isinstance(answer.secret, bytes) else DECOY_KEY[:16].hex().encode()
+    if _HEX_MD5.fullmatch(secret) is None:
+        return Outcome(Status.ERROR, user, "what is stored is no digest")
     cnonce, uri, given = fields["cnonce"], fields["digest-uri"], fields.get("authzid")
     expected = response_value(secret, nonce=nonce, cnonce=cnonce, uri=uri, authzid=given)
     is_good = hmac.compare_digest(expected, fields["response"].lower())
