@@ -121,6 +121,9 @@ def take_effect(resources: Resources, configuration: Configuration, around: Surr
     around.pools.resize(lambda name: pool_size(configuration, name))
     use_pools(around.pools.run)
     limit_s = configuration.view[LOOP_WATCH]
+    if around.watch is not None and around.watch.limit_s != limit_s:
+        around.watch.close()
+        around.watch = None
     if around.watch is None and limit_s > 0:
         around.watch = LoopWatch(around.mailbox, limit_s, _tell_stall)
     if around.watch is not None:

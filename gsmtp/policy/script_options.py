@@ -109,7 +109,6 @@ LOOP_WATCH: Option[float] = declare(
         kind=kinds.number,
         default=1.0,
         scopes=GLOBAL,
-        dynamic=False,
         unit="seconds",
         doc="When code holds the loop, and with it all sessions, for longer than this, the log says how long and names "
         "its line. 0 switches the watch off.",

@@ -510,3 +510,61 @@ def test_a_tarpit_holds_nobody_else_up(tmp_path: Path) -> None:
         slow.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
             slow.socket.recv(1)
+
+
+def test_all_phases_can_run_in_native_threads(tmp_path: Path) -> None:
+    code = """
+    import threading
+    class P(Hook):
+        def __init__(self): self.threads = {}
+        def note(self, phase): self.threads[phase] = threading.get_ident()
+        def connect(self, conn, ctx): self.note("connect")
+        def ehlo(self, conn, ctx, line): self.note("ehlo")
+        def mailfrom(self, conn, ctx, line):
+            self.note("mailfrom")
+            ctx.conn["pathway"] = "default"
+            del ctx.mess["mailfrom_string"]
+        def rcptto(self, conn, ctx, message, line):
+            self.note("rcptto")
+            message.readdress("new-" + message.rcptto)
+        def rcptto_list(self, conn, ctx, recipients):
+            self.note("rcptto_list")
+            recipients.add("more@example.com")
+        def data(self, conn, ctx, message): return self.note("data")
+        def data_spool(self, conn, ctx, message): message.headers.replace("Subject", "y")
+        def each_rcpt(self, conn, ctx, message):
+            self.note("each_rcpt")
+            return Reject(550, "5.1.1 no") if message.rcptto == "more@example.com" else None
+        def set_binding(self, message): message.binding = "b-" + message.rcptto
+        def final(self, conn, ctx, message): self.note("final")
+        def dealloc(self, conn, ctx): self.note("dealloc")
+    """
+    with policed(tmp_path, code, "thread = true") as server:
+        client = server.client()
+        assert play(client)["data"].startswith(b"250")
+        client.close()
+        hook = hook_of(server)
+        server.wait_for(lambda: "dealloc" in hook.threads)
+        assert len(hook.threads) == 9
+        assert threading.get_ident() not in hook.threads.values()
+        (kept,) = spooled(server)
+        assert [(row[0], row[1]) for row in kept["recipients"]] == [
+            ("new-b@example.com", "queued"), ("new-c@example.com", "queued"), ("more@example.com", "failed"),
+        ]  # fmt: skip
+        bindings = [one.get("bind") for one in kept["envelope"]["to"]]
+        assert bindings == ["b-new-b@example.com", "b-new-c@example.com", None]
+        assert b"\r\nSubject: y\r\n" in kept["body"]
+        assert "mailfrom_string" not in kept["mess"]
+
+
+def test_the_watch_follows_a_reload(tmp_path: Path) -> None:
+    with running(tmp_path, LISTENER) as server:
+        watch = server.supervisor._around.watch
+        assert watch is not None
+        assert watch.limit_s == 1.0
+        server.reconfigure(BASE.format(spool=tmp_path / "spool") + "Loop_Watch = 0\n" + LISTENER)
+        assert server.supervisor._around.watch is None
+        server.reconfigure(BASE.format(spool=tmp_path / "spool") + "Loop_Watch = 2.5\n" + LISTENER)
+        watch = server.supervisor._around.watch
+        assert watch is not None
+        assert watch.limit_s == 2.5

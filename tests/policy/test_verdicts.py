@@ -27,6 +27,9 @@ CODE = """
         def connect(self, conn, ctx):
             return _says("connect")(self)
 
+        def banner(self, conn, ctx):
+            return _says("banner")(self)
+
         def ehlo(self, conn, ctx, line):
             return _says("ehlo")(self)
 
@@ -59,8 +62,8 @@ CODE = """
 """
 
 PHASES = (
-    "connect", "ehlo", "mailfrom", "rcptto", "rcptto_list", "data", "data_spool", "each_rcpt", "set_binding", "final",
-    "dealloc",
+    "connect", "banner", "ehlo", "mailfrom", "rcptto", "rcptto_list", "data", "data_spool", "each_rcpt", "set_binding",
+    "final", "dealloc",
 )  # fmt: skip
 REFUSALS: list[tuple[Verdict, bytes]] = [
     (Reject(550, "5.7.1 no"), b"550 5.7.1 no\r\n"),
@@ -69,7 +72,7 @@ REFUSALS: list[tuple[Verdict, bytes]] = [
     (TempFail("4.7.1 later"), b"451 4.7.1 later\r\n"),
     (Disconnect(554, "5.7.1 go"), b"554 5.7.1 go\r\n"),
 ]
-STEP = {"rcptto": "b@example.com", "data_spool": "data"}
+STEP = {"banner": "connect", "rcptto": "b@example.com", "data_spool": "data", "rcptto_list": "data"}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,7 @@ def _session(server: Running, says: dict[str, object]) -> tuple[dict[str, bytes]
     return replies, last == b""
 
 
-@pytest.mark.parametrize("phase", ["connect", "ehlo", "mailfrom", "rcptto", "data", "data_spool"])
+@pytest.mark.parametrize("phase", ["connect", "banner", "ehlo", "mailfrom", "rcptto", "data", "data_spool"])
 @pytest.mark.parametrize(("verdict", "wire"), REFUSALS, ids=lambda value: type(value).__name__)
 def test_a_refusal_is_the_reply_of_its_command(server: Running, phase: str, verdict: Verdict, wire: bytes) -> None:
     before = len(spooled(server))
@@ -98,7 +101,7 @@ def test_a_refusal_is_the_reply_of_its_command(server: Running, phase: str, verd
     step = STEP.get(phase, phase)
     assert replies[step] == wire
     assert list(replies).index(step) == len(replies) - 1 or phase == "rcptto"
-    assert is_closed == (phase == "connect" or isinstance(verdict, Disconnect))
+    assert is_closed == (step == "connect" or isinstance(verdict, Disconnect))
     kept = spooled(server)[before:]
     if phase == "rcptto" and not is_closed:
         assert [[row[:2] for row in one["recipients"]] for one in kept] == [[("c@example.com", "queued")]]
@@ -130,8 +133,8 @@ def test_what_refuses_nothing_lets_the_mail_through(server: Running, phase: str,
     assert [[row[1] for row in one["recipients"]] for one in spooled(server)[before:]] == [["queued", "queued"]]
     hook = hook_of(server)
     assert hook.calls == [
-        "connect", "ehlo", "mailfrom", "rcptto", "rcptto_list", "data", "data_spool", "each_rcpt", "set_binding",
-        "final", "set_binding", "dealloc",
+        "connect", "banner", "ehlo", "mailfrom", "rcptto", "rcptto_list", "data", "data_spool", "each_rcpt",
+        "set_binding", "final", "set_binding", "dealloc",
     ]  # fmt: skip
 
 
@@ -157,7 +160,7 @@ def test_a_discarded_message_hears_success_and_is_gone(server: Running, phase: s
     assert 'reply="550 5.7.0 discarded by policy"' in str(server.log)
 
 
-@pytest.mark.parametrize("phase", ["connect", "ehlo", "mailfrom", "rcptto_list", "set_binding", "dealloc"])
+@pytest.mark.parametrize("phase", ["connect", "banner", "ehlo", "mailfrom", "rcptto_list", "set_binding", "dealloc"])
 def test_a_discard_where_there_is_nothing_is_told_and_ignored(
     server: Running, phase: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,10 +203,9 @@ def test_an_exception_costs_one_451_and_one_entry(
         assert replies["data"].startswith(b"250")
         count = 1
     else:
-        step = {"rcptto": "b@example.com", "data_spool": "data", "rcptto_list": "data"}.get(phase, phase)
-        assert replies[step] == b"451 4.3.0 transaction failed\r\n"
+        assert replies[STEP.get(phase, phase)] == b"451 4.3.0 transaction failed\r\n"
         count = 1
-    assert is_closed == (phase == "connect")
+    assert is_closed == (phase in ("connect", "banner"))
     server.wait_for(lambda: len(caplog.records) == count)
     text = caplog.records[0].getMessage()
     assert f"hook p failed in phase {phase}, session " in text
