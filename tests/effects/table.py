@@ -22,6 +22,7 @@ from tests.effects.kit import (
     variable,
 )
 from tests.effects.table_auth import AUTH
+from tests.effects.table_peers import PEERS
 from tests.effects.table_tls import SHOWN_BY_TLS, TLS
 from tests.support.inprocess import Running
 
@@ -208,7 +209,7 @@ SOCKETS = (
     Effect("Disable_Nagle_Algorithm", "true", connection_says(_nodelay), False, True),
 )
 
-EFFECTS: tuple[Effect, ...] = (*SESSIONS, *RELAYING, *ADDRESSES, *MESSAGES, *SOCKETS, *AUTH, *TLS)
+EFFECTS: tuple[Effect, ...] = (*SESSIONS, *RELAYING, *ADDRESSES, *MESSAGES, *SOCKETS, *AUTH, *TLS, *PEERS)
 
 SHOWN_BY = SHOWN_BY_TLS | {
     "File_Mode": "tests/server/test_sockets.py::test_a_unix_socket_has_its_mode_and_serves",
