@@ -1,9 +1,8 @@
 """The hooks of each phase in order, and what running them gives.
 
 A check is one file in `policy/checks/` with a function under ``@hook(Phase.RCPT, order=200)``. It returns None to go
-on, ACCEPT to end the phase well, or a Decision with a reply to refuse. It gets the machine's event; from RCPT_LIST on the
-`policy.message.Message`. A hook that raises costs one 451 and one log
-entry; the connection lives.
+on, ACCEPT to end the phase well, or a Decision with a reply to refuse. It gets the machine's event; from RCPT_LIST on
+the `policy.message.Message`. A hook that raises costs one 451 and one log entry; the connection lives.
 """
 
 from __future__ import annotations
