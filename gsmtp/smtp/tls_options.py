@@ -5,6 +5,7 @@ Source: reference/esmtp-listener.md section 8.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,6 +104,20 @@ TLS_KEY: Option[str] = declare(
     )
 )
 
+_HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.ASCII | re.IGNORECASE)
+
+
+def _examine_certificates(value: dict[str, str], setting: Setting, scope: Scope, problems: Problems) -> None:
+    for name in value:
+        if not _HOST_NAME.fullmatch(name):
+            problems.error(
+                setting.value.span,
+                f"{setting.spelled}: '{name}' is no host name that a client could ask for",
+                hint="write mx.example.com, *.example.com, or xn--… for a name in other letters",
+                code="bad-value",
+            )
+
+
 TLS_CERTIFICATES: Option[dict[str, str]] = declare(
     Option(
         name="TLS_Certificates",
@@ -113,6 +128,7 @@ TLS_CERTIFICATES: Option[dict[str, str]] = declare(
         "file with its key; ``*.example.com`` is any name one label below. Others get TLS_Certificate.",
         source="RFC 6066 section 3",
         ours=True,
+        examine=_examine_certificates,
     )
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import ssl
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
-from gsmtp.app import wiring
-from gsmtp.app.loading import load
-from gsmtp.config.scopes import Configuration
-from gsmtp.core.errors import ConfigError
 from gsmtp.runtime.tls import TlsContext, TlsFacts, TlsFault, TlsLayer, tls_variables
-from gsmtp.runtime.tls_contexts import prepare
 from gsmtp.runtime.tls_openssl import OpensslContext
 from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings
 from gsmtp.runtime.tls_stdlib import StdlibContext
@@ -29,9 +23,6 @@ from tests.support.tlsclient import context
 
 Engine = Callable[[TlsSettings], TlsContext]
 TLS12, TLS13 = Protocols(("TLSv1.2",)), Protocols(("TLSv1.3",))
-
-
-wiring.load()
 
 
 @pytest.fixture(scope="module")
@@ -334,100 +325,3 @@ def test_both_ends_know_the_same_bindings(asked: TlsSettings) -> None:
 
 def test_bindings_are_not_worked_out_where_nobody_asks(engine: Engine, settings: TlsSettings) -> None:
     assert Pair(engine(settings).begin()).shake().layer.facts().channel_bindings == {}
-
-
-# --- which contexts a configuration makes
-
-
-def _configuration(folder: Path, text: str) -> Configuration:
-    path = folder / "made.conf"
-    path.write_text(text.replace("{folder}", str(folder)))
-    loaded = load(str(path), 1)
-    assert loaded.configuration is not None, loaded.problems
-    return loaded.configuration
-
-
-def test_views_that_say_the_same_share_a_context(folder: Path) -> None:
-    configuration = _configuration(
-        folder,
-        """tls_certificate = "{folder}/mx.pem"
-        ESMTP_Listener {
-          Listen "127.0.0.1:2525" { Peer "192.0.2.0/24" { idle_time = 7 } Peer "10.0.0.0/8" { tls_ciphers = "ECDHE" } }
-          Listen "127.0.0.1:2526" { Peer "192.0.2.0/24" { tls_certificate = none } }
-        }""",
-    )
-    contexts = prepare(configuration)
-    assert [made.settings.ciphers for made in contexts] == ["DEFAULT", "ECDHE"]
-    one, other = configuration.listens
-    plain = contexts.of(one.view)
-    assert plain is contexts.of(configuration.view_for(other, "198.51.100.1")) is not None
-    assert contexts.of(configuration.view_for(other, "192.0.2.9")) is None
-    renewed = contexts.renewed()
-    assert [made.settings for made in renewed] == [made.settings for made in contexts]
-    assert renewed.of(one.view) is not plain
-
-
-def test_each_combination_of_peers_is_prepared_at_load(folder: Path) -> None:
-    """192.0.2.0 is in the /32 too: no client has the /24's certificate under its first address."""
-    configuration = _configuration(
-        folder,
-        """ESMTP_Listener {
-          Peer "192.0.2.0/24" { tls_certificate = "{folder}/nowhere.pem" }
-          Listen "127.0.0.1:2525" { Peer "192.0.2.0/32" { tls_certificate = "{folder}/mx.pem" } }
-        }""",
-    )
-    with pytest.raises(ConfigError, match=r"made\.conf:2:51: error: TLS_Certificate: can't read .*/nowhere\.pem"):
-        prepare(configuration)
-
-
-def test_use_ssl_needs_a_certificate_for_every_peer(folder: Path) -> None:
-    configuration = _configuration(
-        folder,
-        """ESMTP_Listener { Listen "127.0.0.1:2525" { use_ssl = true  tls_certificate = "{folder}/mx.pem"
-             Peer "192.0.2.1" { tls_certificate = none } } }""",
-    )
-    with pytest.raises(ConfigError, match="Use_SSL is true and there is no TLS_Certificate"):
-        prepare(configuration)
-
-
-@pytest.mark.parametrize(
-    ("setting", "place", "said"),
-    [
-        ('tls_client_ca = "{folder}/ca.pem"', "TLS_Client_CA", "client certificates need pyOpenSSL"),
-        ("tls_verify_mode = require", "TLS_Verify_Mode", "client certificates need pyOpenSSL"),
-        ('smtp_extensions = ( "AUTH SCRAM-SHA-256-PLUS" )', "SMTP_Extensions", "SCRAM-SHA-256-PLUS needs pyOpenSSL"),
-    ],
-)
-def test_what_needs_pyopenssl_says_how_to_install_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, setting: str, place: str, said: str
-) -> None:
-    configuration = _configuration(
-        folder,
-        f'ESMTP_Listener {{ Listen "127.0.0.1:2525" {{ tls_certificate = "{{folder}}/mx.pem"  {setting} }} }}',
-    )
-    monkeypatch.delitem(sys.modules, "gsmtp.runtime.tls_openssl")
-    monkeypatch.setitem(sys.modules, "OpenSSL", None)
-    with pytest.raises(ConfigError, match=rf"error: {place}: {said}: pip install 'gsmtp\[tls\]'"):
-        prepare(configuration)
-
-
-# --- what the checker says
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("smtp_extensions = ( STARTTLS )", 'STARTTLS is not offered on Listen ":2525": there is no TLS_Certificate'),
-        ("smtp_extensions = ( STARTTLS )  tls_certificate = none", "there is no TLS_Certificate"),
-        ('smtp_extensions = ( STARTTLS )  Peer "10.0.0.1" { tls_certificate = "/x" }', ""),
-        ('tls_certificates = [ "a.example" = "/x" ]', "TLS_Certificates is not used on"),
-        ('tls_certificate = "/x"  tls_verify_mode = require', "TLS_Verify_Mode is require on"),
-        ('tls_certificate = "/x"  tls_verify_mode = require  tls_client_ca = "/y"', ""),
-    ],
-)
-def test_what_can_have_no_effect_is_warned_about(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "made.conf"
-    path.write_text(f'relay_domains = ( example.com )\nESMTP_Listener {{ Listen ":2525" {{ {text} }} }}')
-    told = [problem.message for problem in load(str(path), 1).problems if "TLS" in problem.message]
-    assert len(told) == bool(said)
-    assert said in "".join(told)
