@@ -264,3 +264,28 @@ def test_no_password_is_in_any_log_line(tmp_path: Path) -> None:
         client.close()
         server.wait_for(lambda: "logged in" in str(server.log) and server.sessions == 0)
         assert not [word for word in shown if word in str(server.log)]
+
+
+def test_the_acctlog_has_what_log_authentication_asks_for(tmp_path: Path) -> None:
+    log = tmp_path / "acctlog.ec"
+    others = " ".join(f'{name} = "{tmp_path}/{name}"' for name in ("mainlog", "rejectlog", "paniclog"))
+    with running(
+        tmp_path, conf(tmp_path, "Idle_Time = 1") + f'ec_logger "l" {{ {others} acctlog = "{log}" }}'
+    ) as server:
+        client = server.client().greet()
+        client.say(plain(b"mallory", b"wrong"))
+        client.say(plain(b"tim", b"tanstaaftanstaaf"))
+        waiting = server.client().greet()
+        cram(waiting, b"tim", b"wrong")  # its parameters don't ask for a record
+        waiting.say(b"AUTH PLAIN")
+        waiting.reply()
+        server.wait_for(lambda: log.read_bytes().count(b"\n") == 3)
+        records = [line.split("@") for line in log.read_text().splitlines()]
+        assert [(fields[1], fields[-2], fields[-1]) for fields in records] == [
+            ("N", "mallory", "0"),
+            ("N", "tim", "1"),
+            ("T", "", "0"),
+        ]
+        assert {fields[2] for fields in records} == {"127.0.0.1:0"}
+        client.close()
+        waiting.close()
