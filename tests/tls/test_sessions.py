@@ -1,0 +1,150 @@
+"""What a session under TLS does beyond the handshake, with each engine: ends, pressure, many at once."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.server import Server, serving
+from tests.support.tlsclient import TlsClient, context
+from tests.support.waiting import wait_until
+
+CONF = """
+spoolbase = "{folder}/spool"
+spool_reserve = 0
+suspend_delivery = true
+relay_domains = ( "example.com" )
+tls_certificate = "{folder}/mx.pem"
+ESMTP_Listener {
+  tls_handshake_timeout = 2
+  max_junk_commands = 0
+  Listen "127.0.0.1:{port}" { use_ssl = true  listener_sessions = 40
+    Peer "127.0.0.2" { tls_client_ca = "{folder}/ca.pem"  tls_allow_renegotiation = true } }
+}
+"""
+ENGINES = pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"], ids=["stdlib", "openssl"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("sessions")
+    authority = Authority("the CA")
+    authority.write(folder / "ca.pem")
+    authority.issue("mx.example.com").write(folder / "mx.pem")
+    with serving(folder, CONF) as running:
+        yield running
+
+
+def _in_memory(raw: socket.socket) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """A client whose records are sent by hand."""
+    came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context().wrap_bio(came, goes)
+    while True:
+        try:
+            client.do_handshake()
+        except ssl.SSLWantReadError:
+            raw.sendall(goes.read())
+            came.write(raw.recv(65536))
+        else:
+            raw.sendall(goes.read())
+            return client, came, goes
+
+
+def _all_clear(raw: socket.socket, client: ssl.SSLObject, came: ssl.MemoryBIO) -> bytes:
+    """What comes until close_notify. An end without one raises."""
+    clear = b""
+    while True:
+        try:
+            piece = client.read(65536)
+        except ssl.SSLWantReadError:
+            data = raw.recv(65536)
+            came.write(data) if data else came.write_eof()
+        except ssl.SSLZeroReturnError:
+            return clear
+        else:
+            if not piece:
+                return clear
+            clear += piece
+
+
+@ENGINES
+@pytest.mark.parametrize("is_half_closed", [False, True], ids=["close_notify", "close_notify and FIN"])
+def test_who_ends_its_side_gets_all_replies_and_a_goodbye(server: Server, source: str, is_half_closed: bool) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10, (source, 0)) as raw:
+        client, came, goes = _in_memory(raw)
+        client.write(b"EHLO client.example\r\nNOOP\r\nQUIT\r\n")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.unwrap()
+        raw.sendall(goes.read())
+        if is_half_closed:
+            raw.shutdown(socket.SHUT_WR)
+        said = _all_clear(raw, client, came)
+        assert said.startswith(b"220 ")
+        assert b"\r\n250 " in said
+        assert b"\r\n221 " in said
+
+
+@ENGINES
+def test_who_only_says_goodbye_is_answered(server: Server, source: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10, (source, 0)) as raw:
+        client, came, goes = _in_memory(raw)
+        with pytest.raises(ssl.SSLWantReadError):
+            client.unwrap()
+        raw.sendall(goes.read())
+        assert _all_clear(raw, client, came).startswith(b"220 ")
+
+
+@ENGINES
+def test_a_client_that_does_not_read_is_read_from_no_more_and_gets_everything(server: Server, source: str) -> None:
+    count = 60_000
+    with TlsClient(server.port, source) as client:
+        client.wrap()
+        client.reply()
+        client.say(b"EHLO client.example")
+        tls = client.tls
+        sender = threading.Thread(target=tls.sendall, args=(b"NOOP\r\n" * count,))
+        sender.start()
+        for _ in range(count):
+            assert client.reply().startswith(b"250 ")
+        sender.join(20)
+        assert client.say(b"QUIT").startswith(b"221 ")
+
+
+@ENGINES
+def test_a_record_that_was_changed_on_the_way_ends_the_session(server: Server, source: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10, (source, 0)) as raw:
+        client, _, goes = _in_memory(raw)
+        client.write(b"NOOP\r\n")
+        record = bytearray(goes.read())
+        record[-1] ^= 1
+        raw.sendall(record)
+        while raw.recv(65536):
+            pass
+    wait_until(lambda: "bad record mac" in server.log() or "decryption failed" in server.log(), "it is logged")
+
+
+def test_silent_handshakes_hold_their_slots_no_longer_than_the_deadline(server: Server) -> None:
+    silent = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(39)]
+    with TlsClient(server.port) as other:
+        other.wrap()
+        other.reply()
+        with TlsClient(server.port) as refused:
+            assert refused.socket.recv(1) == b"", "all slots are taken"
+        for one in silent:
+            assert one.recv(1) == b"", "closed at the deadline"
+            one.close()
+        assert other.say(b"NOOP").startswith(b"250 "), "the others go on"
+        wait_until(lambda: _is_served(server.port), "the slots are free again")
+
+
+def _is_served(port: int) -> bool:
+    with TlsClient(port) as client:
+        try:
+            return client.wrap().reply().startswith(b"220 ")
+        except (ssl.SSLError, ConnectionError):
+            return False
