@@ -104,6 +104,17 @@ def test_what_gsmtp_refuses_nginx_passes_on(server: Server, tmp_path: Path) -> N
         assert client.message(TEXT, b"somebody@elsewhere.example") == b"550 5.7.1 relaying denied\r\n"
 
 
+def test_a_client_behind_nginx_has_not_nginx_s_trust(server: Server, tmp_path: Path) -> None:
+    """Once it has its server nginx hands on whatever the client says."""
+    with nginx(tmp_path, server.port) as port, TlsClient(port, "127.0.5.10") as client:
+        client.reply()
+        client.say(b"EHLO client.example")
+        assert client.say(b"MAIL FROM:<a@example.net>").startswith(b"250 ")
+        assert client.say(b"RCPT TO:<b@example.com>").startswith(b"250 ")
+        assert client.say(b"RSET").startswith(b"250 ")
+        assert client.say(b"XCLIENT ADDR=127.0.0.1") == b"500 5.5.2 unrecognized command\r\n"
+
+
 _DOVECOT = """\
 base_dir = {base}/run
 state_dir = {base}/state
