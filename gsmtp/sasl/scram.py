@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import hmac
 from dataclasses import dataclass
-from hashlib import pbkdf2_hmac, sha256
+from hashlib import pbkdf2_hmac, sha256, shake_256
 from typing import Final
 
 from gsmtp.sasl.mechanism import DECOY_KEY
@@ -33,15 +33,15 @@ def make_secret(password: bytes, salt: bytes, iterations: int = ITERATIONS) -> S
     return ScramSecret(salt, iterations, sha256(client_key).digest(), _digest(salted, b"Server Key"))
 
 
-def salt_for(user: str) -> bytes:
+def salt_for(user: str, size_bytes: int = SALT_BYTES) -> bytes:
     """A salt that is the same for one user as long as the process lives: unknown users', and those of clear text."""
-    return _digest(DECOY_KEY, user.encode("utf-8", "surrogateescape"))[:SALT_BYTES]
+    return shake_256(DECOY_KEY + user.encode("utf-8", "surrogateescape")).digest(size_bytes)
 
 
-def decoy_for(user: str, iterations: int = ITERATIONS) -> ScramSecret:
+def decoy_for(user: str, iterations: int = ITERATIONS, salt_bytes: int = SALT_BYTES) -> ScramSecret:
     """What an unknown user's dialogue goes on with; no password fits it."""
     key = _digest(DECOY_KEY, b"secret of " + user.encode("utf-8", "surrogateescape"))
-    return ScramSecret(salt_for(user), iterations, key, _digest(key, b"server"))
+    return ScramSecret(salt_for(user, salt_bytes), iterations, key, _digest(key, b"server"))
 
 
 def is_password(secret: ScramSecret, password: bytes) -> bool:

@@ -130,12 +130,12 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
     store = file_store(tmp_path, text)
     assert asked(store, "u", b"p:q ") == "pass"
     assert asked(store, "u", b"second") == "fail"
-    assert asked(store, "v", b"") == "pass"
+    assert asked(store, "v", b"") == "fail"  # whose field is empty is locked out
     assert asked(store, "w", b"") == "fail"
     assert asked(store, "", b"x") == "fail"
     assert asked(store, "j\u00fcrgen", "\u00e4".encode()) == "pass"
     assert asked(store, "#", b"hash") == "fail"
-    assert list(store.warnings()) == [f"{tmp_path}/users:5: no user:password; 2 such lines"]
+    assert list(store.warnings()) == [f"{tmp_path}/users:4: no user:password; 3 such lines"]
 
 
 def test_secrets_of_a_file(tmp_path: Path) -> None:

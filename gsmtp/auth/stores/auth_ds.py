@@ -10,6 +10,7 @@ Source: reference/policy-and-context.md section 4 (auth_ds).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from gsmtp.sasl.scram import make_secret, salt_for
 
 _SOURCE = "Momentum: auth_ds module"
 _AUTHENTICATE = ("authenticate",)
+_HEX_MD5 = re.compile(rb"[0-9a-f]{32}")
 _GROUPS = ("querygroups", "enumgroups")
 
 ENABLED = declare_module("auth_ds", "Logins judged by data bases: holds Scheme stanzas.", Name.NONE)
@@ -205,7 +207,7 @@ class SchemeStore:
         assert view is not None
         if not result.rows:
             return None, next(iter(view[TYPE_MAP].values()), view[TYPE])
-        stored = result.first(view[PASSWORD_COLUMN])
+        stored = result.first(view[PASSWORD_COLUMN]) or None  # an empty password lets nobody in
         kind = view[TYPE]
         if view[TYPE_COLUMN]:
             written = result.first(view[TYPE_COLUMN])
@@ -232,6 +234,8 @@ class SchemeStore:
         secret: bytes | ScramSecret | None = None
         if need.kind == "digest-md5" and kind == "digest-md5":
             secret = login.password.strip().lower()
+            if stored is not None and _HEX_MD5.fullmatch(secret) is None:
+                return Answer(Status.ERROR, reason=f"what is stored for the user is no {kind}")
         elif kind == "clear" and need.kind == "cleartext":
             secret = login.password
         elif kind == "clear" and need.kind == "digest-md5":

@@ -51,7 +51,7 @@ class DigestStore:
     def answer(self, need: Need, deadline_mono: float) -> Answer:
         """See `Store.answer`. A password (PLAIN, LOGIN) is digested and compared."""
         try:
-            found = self._file.content().get((need.user, self._realm))
+            found = self._file.content().get((need.user, self._realm)) or None  # an empty field lets nobody in
         except OSError as error:
             return Answer(Status.ERROR, reason=trouble(self._file.path, error))
         secret = found or b"0" * 32

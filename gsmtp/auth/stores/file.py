@@ -36,7 +36,7 @@ class Users:
         by_name: what stands behind the first colon.
         decoy: an entry of the most frequent kind, for those who aren't there.
         schemes: the schemes that occur.
-        bad_lines: numbers of lines without a colon.
+        bad_lines: numbers of lines without a user or a password; an empty password is none, its user can't log in.
     """
 
     by_name: dict[str, bytes] = field(repr=False)
@@ -68,8 +68,12 @@ def read_users(data: bytes) -> Users:
         user = prepared_name(name)
         if user in by_name:
             continue
-        by_name[user] = password
         stored = parse(password)
+        if not stored.value:
+            by_name[user] = b""
+            bad_lines.append(number)
+            continue
+        by_name[user] = password
         kind = stored.kind
         counts[kind] += 1
         samples.setdefault(kind, stored)
@@ -101,7 +105,7 @@ class FileStore:
             users = self._file.content()
         except OSError as error:
             return Answer(Status.ERROR, reason=trouble(self._file.path, error))
-        text = users.by_name.get(need.user)
+        text = users.by_name.get(need.user) or None
         try:
             if isinstance(need, CheckPassword):
                 return _check(need, text, users.decoy)
@@ -155,19 +159,19 @@ def _check(need: CheckPassword, text: bytes | None, decoy: Stored) -> Answer:
 
 
 def _scram(need: FetchSecret, text: bytes | None, decoy: Stored) -> Answer:
-    stored = parse(text) if text is not None else decoy
-    if stored.scheme == "SCRAM-SHA-256":
-        secret = scram_secret(stored)
-        if text is None:
-            return Answer(Status.FAIL, decoy_for(need.user, secret.iterations), _UNKNOWN)
-        return Answer(Status.PASS, secret)
-    if not stored.is_clear:
-        reason = _UNKNOWN if text is None else f"stored as {stored.scheme}: SCRAM can't use it"
-        return Answer(Status.FAIL, decoy_for(need.user), reason)
-    secret = make_secret(stored.value, salt_for(need.user), ITERATIONS)
-    if text is None:
-        return Answer(Status.FAIL, decoy_for(need.user), _UNKNOWN)
-    return Answer(Status.PASS, secret)
+    stored = parse(text) if text is not None else None
+    if stored is not None and stored.scheme == "SCRAM-SHA-256":
+        return Answer(Status.PASS, scram_secret(stored))
+    if stored is not None and stored.is_clear:
+        return Answer(Status.PASS, make_secret(stored.value, salt_for(need.user), ITERATIONS))
+    # whoever can't log in gets to see what most of those who can get to see, and costs as much
+    reason = _UNKNOWN if stored is None else f"stored as {stored.scheme}: SCRAM can't use it"
+    if decoy.scheme == "SCRAM-SHA-256":
+        usual = scram_secret(decoy)
+        return Answer(Status.FAIL, decoy_for(need.user, usual.iterations, len(usual.salt)), reason)
+    if decoy.is_clear:
+        make_secret(decoy.value, salt_for(need.user), ITERATIONS)
+    return Answer(Status.FAIL, decoy_for(need.user), reason)
 
 
 def path_of(source: Source) -> str:
