@@ -187,6 +187,7 @@ def test_always_deny_fails_after_the_credentials(tmp_path: Path) -> None:
         assert cram(client, b"tim", b"tanstaaftanstaaf") == BAD
         assert client.code(b"MAIL FROM:<a@example.net>") == 250
         assert client.code(b"RCPT TO:<b@elsewhere.example>") == 550
+        client.close()
 
 
 def test_always_allow_makes_everybody_anonymous(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ def fetched(store: FileStore | DigestStore, user: str, kind: str, realm: str = "
     return store.answer(FetchSecret(user, kind, "X", realm), FOREVER)
 
 
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How slow a hash is says nothing here."""
+    monkeypatch.setattr(passwords, "_PBKDF2_ROUNDS", 1000)
+
+
 # --- formats
 
 HASHES = {
