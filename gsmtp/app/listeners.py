@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from gsmtp.config.scopes import Configuration, ListenStanza
 from gsmtp.core.address import Endpoint
 from gsmtp.core.errors import ConfigError
+from gsmtp.runtime.identity import owner_of
 from gsmtp.runtime.pools import FALLBACK, Pools, WorkPool
 from gsmtp.runtime.sockets import BindError, RawSocket, close_listening, open_listening
 from gsmtp.server.listener import Listener
@@ -37,9 +38,13 @@ class ListenerSet:
 
     def bind(self, configuration: Configuration) -> None:
         """Open the sockets of a first configuration. Raises ConfigError that names the stanza; then none is open."""
+        owner = owner_of(next(iter(configuration.stanzas("security")), None))
         try:
             for key, stanza in _wanted(configuration).items():
                 self._bound[key] = (stanza, self._open(stanza, self._bound.values()))
+                if stanza.endpoint.family == "unix" and os.getuid() == 0:
+                    # those who may talk to the server are its own user and group, not root's
+                    os.chown(stanza.endpoint.host, *owner)
         except ConfigError:
             self.close()
             raise
@@ -90,6 +95,7 @@ class ListenerSet:
             listener = self._make(service, added[key], raw, self._pool(configuration, added[key]))
             self.listeners[key] = listener
             listener.start()
+        self.listeners = {key: self.listeners[key] for key in wanted}
         return ", ".join([f"opened {key}" for key in added] + [f"closed {key}" for key in removed]) or "none"
 
     def _make(self, service: Service, stanza: ListenStanza, raw: RawSocket, pool: WorkPool) -> Listener:

@@ -78,8 +78,8 @@ def close_listening(raw: RawSocket, close: Callable[[], object] | None = None) -
     if path:
         try:
             os.unlink(path)
-        except FileNotFoundError:
-            pass
+        except OSError:
+            pass  # gone, or its folder belongs to root and we no longer are: the next start removes it
 
 
 def _apply(raw: RawSocket, view: View, when: When) -> None:
