@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from gsmtp.smtp.auth_options import AUTH_PARAMETERS
 from tests.engine.driving import Driver, session_of, view_of
 
 _VIEWS = [
@@ -33,6 +34,10 @@ _VIEWS = [
         "Domain_For_Unqualified_Sender_Address = example.com",
         "RFC2822_Max_Line_Length = pedantic",
         "Max_Junk_Commands = 0",
+    ),
+    view_of(
+        'SMTP_Extensions = ( "AUTH PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-256" )',
+        *(f'{option} = [ uri = "file:///users" ]' for option in AUTH_PARAMETERS),
     ),
 ]
 

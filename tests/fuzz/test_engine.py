@@ -13,6 +13,8 @@ _WORDS = [
     b"EHLO ", b"HELO ", b"MAIL FROM:<", b"RCPT TO:<", b">", b"DATA\r\n", b"BDAT ", b" LAST\r\n", b"RSET\r\n",
     b"QUIT\r\n", b"NOOP", b"VRFY ", b"EXPN ", b"HELP", b"\r\n", b"\r\n.\r\n", b"\n.\n", b"\r", b"\n", b".", b"..",
     b"@", b"a@b.example", b"example.com", b"[192.0.2.1]", b"[IPv6:::1]", b'"', b"\\", b"@r.example:", b" SIZE=",
+    b"AUTH ", b"PLAIN ", b"LOGIN", b"CRAM-MD5", b"DIGEST-MD5\r\n", b"SCRAM-SHA-256 ", b" AUTH=<>", b"*\r\n", b"=",
+    b"AHRpbQB0YW5zdGFhZnRhbnN0YWFm", b"dGlt\r\n", b"biwsbj11c2VyLHI9YWJj\r\n", b"dGltIHg=",
     b" BODY=8BITMIME", b" BODY=BINARYMIME", b" SMTPUTF8", b" RET=HDRS", b" ENVID=x", b" NOTIFY=NEVER",
     b" ORCPT=rfc822;x", b"0", b"7", b"99999", b"99999999999999999999", b" ", b"\t", b"\x00", b"\xff", "ä例".encode(),
     b"Subject: x\r\n", b"Date: x\r\n", b"x" * 40, b"y" * 3000, b"Return-Path: <z>\r\n",
@@ -26,6 +28,8 @@ _BEGINNINGS = [
     _ENVELOPE,
     _ENVELOPE + b"DATA\r\n",
     _ENVELOPE + b"DATA\r\nA: b\r\n\r\n",
+    b"EHLO a\r\nAUTH PLAIN\r\n",
+    b"EHLO a\r\nAUTH SCRAM-SHA-256 biwsbj11c2VyLHI9YWJj\r\n",
     _ENVELOPE + b"BDAT 90\r\nA: b\r\n",
 ]
 
