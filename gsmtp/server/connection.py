@@ -117,8 +117,9 @@ class Connection(Securing):
         """Both ends, for records."""
         peering = self._peering
         if peering is None:
-            is_unix = self._socket.family == _socket.AF_UNIX and not self.facts.client_port
-            peering = self._peering = peering_of(self.facts, self.session.view, is_unix=is_unix)
+            facts = self.facts
+            is_unix = self.family == _socket.AF_UNIX and (facts.client_ip, facts.client_port) == name_of("")
+            peering = self._peering = peering_of(facts, self.session.view, is_unix=is_unix)
         return peering
 
     @property
