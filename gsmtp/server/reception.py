@@ -99,9 +99,11 @@ class Reception(Login):
         """Count the client as coming from elsewhere: Peers, pathway, context and relay rights are found anew.
 
         So is whether it is trusted with XCLIENT and its like, as with Postfix: behind a proxy that has said whom it
-        speaks for come that client's own commands.
+        speaks for come that client's own commands. A certificate that was shown is the proxy's: nobody it speaks for
+        may relay or log in by it.
         """
         self._move(facts, self.context.configuration)
+        self.session.disown_certificate()
         if not self.session.is_authenticated:
             self._trust_anew()
 
@@ -136,8 +138,6 @@ class Reception(Login):
         conn.pop("can_relay", None)
         self._begin_login()
         trust(context, Connect())
-        if conn.get("tls_client_verified") == "yes" and context.view[TLS_VERIFIED_PEER_CAN_RELAY]:
-            conn["can_relay"] = "true"
 
     # --- events
 

@@ -305,6 +305,11 @@ class Session(Answers):
         self.facts = facts
         self._use(replace(self._offer, view=view))
 
+    def disown_certificate(self) -> None:
+        """The client is another one than who showed the certificate: nobody can log in by it any more."""
+        self.certified_user = ""
+        self._use(replace(self._offer, has_certificate=False))
+
     def change_offer(self, *, add: Collection[str] = (), remove: Collection[str] = ()) -> None:
         """Offer other extensions to this session from the next EHLO on; keywords in upper case."""
         added = (self._offer.added | frozenset(add)) - frozenset(remove)
