@@ -126,8 +126,8 @@ ENABLE_AUTHENTICATION: Option[bool] = declare(
         default=False,
         scopes=_LISTENERS,
         doc="If true, MAIL FROM from a client that has not logged in and may not relay anyway (Relay_Hosts, "
-        "Open_Relay) gets 530 5.7.0. If set to false, AUTH is not offered even where it is listed. On the console: clients "
-        "of TCP sockets have to log in; those of Unix sockets are known.",
+        "Open_Relay) gets 530 5.7.0. If set to false, AUTH is not offered even where it is listed. On the console: "
+        "clients of TCP sockets have to log in; those of Unix sockets are known.",
         source="RFC 4954 section 6",
     )
 )

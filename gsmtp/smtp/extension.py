@@ -93,7 +93,6 @@ class Extension:
     longest_command: int = 0
 
 
-
 def is_private(keyword: str) -> bool:
     """Whether an extension is for peers that are trusted, not for everybody (RFC 5321 section 2.2.2)."""
     return keyword.startswith("X")
