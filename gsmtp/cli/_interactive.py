@@ -154,7 +154,7 @@ class Interactive:
             line = readline.get_line_buffer()[: readline.get_endidx()].lstrip()
             try:
                 status, lines = self._client.call(f"complete {line}")
-                self._found = lines if status.is_good else []
+                self._found = [f"{line} " for line in lines] if status.is_good else []  # readline adds no blank
             except (Closed, OSError):
                 self._found = []
         return self._found[number] if number < len(self._found) else None

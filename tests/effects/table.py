@@ -212,6 +212,9 @@ SOCKETS = (
 EFFECTS: tuple[Effect, ...] = (*SESSIONS, *RELAYING, *ADDRESSES, *MESSAGES, *SOCKETS, *AUTH, *TLS, *PEERS)
 
 SHOWN_BY = SHOWN_BY_TLS | {
+    "Timeout": "tests/control/test_access.py::test_a_silent_client_is_disconnected",
+    "Enable_Authorization": "tests/control/test_access.py::test_a_role_allows_what_its_patterns_find",
+    "AuthorizationParameters": "tests/control/test_access.py::test_a_role_allows_what_its_patterns_find",
     "File_Mode": "tests/server/test_sockets.py::test_a_unix_socket_has_its_mode_and_serves",
     "Concurrency": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
     "Pool_Name": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
