@@ -30,6 +30,7 @@ from gsmtp.spool.base import BodyWriter
 
 if TYPE_CHECKING:
     from gsmtp.server.connection import Connection
+    from gsmtp.server.throttle import Throttle
 
 
 class Acceptance:
@@ -43,7 +44,8 @@ class Acceptance:
     """
 
     __slots__ = (
-        "_body", "_chain", "_connection", "_head", "_message_id", "_phases", "_service", "context", "session",
+        "_body", "_chain", "_connection", "_head", "_message_id", "_phases", "_service", "_throttle", "context",
+        "session",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, service: Service, session: Session, context: Context) -> None:
@@ -56,6 +58,7 @@ class Acceptance:
         self._head: bytes | None = None
         self._phases: MessagePhases | None = None
         self._message_id = ""
+        self._throttle: Throttle | None = None  # that this session waits for
 
     # --- the body
 
@@ -167,7 +170,8 @@ class Acceptance:
             return self._commit()
         if phase is Phase.MAIL:
             throttle = self._service.throttles.of(self.context.view)
-            if throttle is not None and not throttle.take(self._begin_throttled):
+            if throttle is not None and not self._is_gone and not throttle.take(self._begin_throttled):
+                self._throttle = throttle
                 self._connection.pause()
                 return False
         self.session.reply()
@@ -175,17 +179,32 @@ class Acceptance:
 
     def _begin_throttled(self) -> bool:
         """Inbound_Throttle_Messages lets this message begin now. False: there is nobody any more who wants to."""
+        self._throttle = None
         connection = self._connection
         session = self.session
         if connection.is_closed or session.is_over:
             return False
-        is_gone = connection.is_ended and not session.pending_bytes
         try:
             session.reply(SHUTTING_DOWN if self._service.is_draining else None)
             connection.resume()
         except Exception:  # noqa: BLE001 - told by break_off
             connection.break_off()
-        return not is_gone
+        return True
+
+    @property
+    def waits_in_vain(self) -> bool:
+        """Whether the turn that is waited for would bring no message any more."""
+        return self._throttle is not None and self._is_gone
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether the client has ended and all it said was used."""
+        return self._connection.is_ended and not self.session.pending_bytes
+
+    def _wait_no_more(self) -> None:
+        throttle, self._throttle = self._throttle, None
+        if throttle is not None:
+            throttle.leave(self._begin_throttled)
 
     def _answer_later(self, phase: Phase, decision: Decision) -> bool:
         """Hold the answer back; nobody else waits, and the time is not the client's."""

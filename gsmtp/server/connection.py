@@ -149,6 +149,9 @@ class Connection(Securing):
             self._turn()
         elif session.pending_bytes > MOST_PENDING_INPUT:
             self._read_no_more()
+        elif self.reception.waits_in_vain:
+            self.reason = self.reason or "peer closed"
+            self._close()
 
     # --- the turn
 

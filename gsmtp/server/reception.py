@@ -198,6 +198,7 @@ class Reception(Login):
 
     def closed(self) -> None:
         """The connection is gone: nothing is kept for it."""
+        self._wait_no_more()
         self.drop_body()
         chain = self._service.chain
         if chain.has(Phase.CLOSE):

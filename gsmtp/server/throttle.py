@@ -7,7 +7,7 @@ one timer an allowance; a wait costs no green thread. Source: reference/esmtp-li
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -81,7 +81,7 @@ class Throttle:
         self._make_timer = make_timer
         self._left = float(rate[0])
         self._at_mono = clock.mono()
-        self._waiting: deque[Grant] = deque()
+        self._waiting: OrderedDict[Grant, None] = OrderedDict()
         self._timer: Timer | None = None
 
     def take(self, grant: Grant) -> bool:
@@ -91,9 +91,15 @@ class Throttle:
             if self._left >= 1 - _ROUNDING:
                 self._left -= 1
                 return True
-        self._waiting.append(grant)
+        self._waiting[grant] = None
         self._wake_first()
         return False
+
+    def leave(self, grant: Grant) -> None:
+        """Wait no more. Harmless for who doesn't."""
+        self._waiting.pop(grant, None)
+        if not self._waiting:
+            self._stop_timer()
 
     def change(self, rate: Rate) -> None:
         """Use another rate from now on; who waits keeps its place."""
@@ -106,7 +112,7 @@ class Throttle:
 
     def release_all(self) -> None:
         """Call all who wait, whatever the rate: the server stops."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting = self._waiting, OrderedDict()
         self._stop_timer()
         for grant in waiting:
             grant()
@@ -133,7 +139,8 @@ class Throttle:
         self._stop_timer()
         self._refill()
         while self._waiting and self._left >= 1 - _ROUNDING:
-            if self._waiting.popleft()():
+            grant, _ = self._waiting.popitem(last=False)
+            if grant():
                 self._left -= 1
         self._wake_first()
 

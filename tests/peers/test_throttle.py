@@ -271,8 +271,8 @@ def test_a_pathway_of_ones_own_is_an_allowance_of_ones_own(serve: Serve) -> None
     assert [server.client(source="127.0.0.1").greet().code(MAIL) for _ in range(2)] == [250, 250]
     assert server.client(source="127.0.3.1").greet().code(MAIL) == 250
     assert [server.client(source="127.0.4.1").greet().code(MAIL) for _ in range(5)] == [250] * 5
-    for source in ("127.0.0.9", "127.0.3.9"):
-        client = server.client(source=source).greet()
+    patient = [server.client(source=source).greet() for source in ("127.0.0.9", "127.0.3.9")]
+    for client in patient:
         client.send(MAIL + b"\r\n")
     server.wait_for(lambda: sum(state.waiting for state in server.supervisor.service.throttles.states()) == 2)
     assert [server.client(source=f"127.0.{net}.1").greet().code(MAIL) for net in (1, 2, 2)] == [250] * 3
