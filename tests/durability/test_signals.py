@@ -116,18 +116,20 @@ def test_a_server_that_says_it_is_ready_can_be_told_things(tmp_path: Path) -> No
 
 
 def test_hup_adds_removes_and_changes_listeners_without_dropping_sessions(tmp_path: Path) -> None:
-    second, third = free_port(), free_port()
-    listens = (ONE, f'  Listen "127.0.0.1:{second}" {{ }}')
+    second, third, fourth = free_port(), free_port(), free_port()
+    same = f'  Listen "127.0.0.1:{fourth}" {{ }}'
     with (
-        serving(tmp_path, _conf(*listens)) as server,
-        Wire(server.port) as kept,
+        serving(tmp_path, _conf(ONE, same, f'  Listen "127.0.0.1:{second}" {{ }}')) as server,
+        Wire(fourth) as kept,
+        Wire(server.port) as outdated,
         Wire(second) as on_removed,
     ):
         kept.greet()
+        outdated.greet()
         on_removed.greet()
         on_removed.envelope(b"user@example.com")
         changed = '  Listen "127.0.0.1:{port}" { max_message_size = 12345 }'
-        server.write_conf(_conf(changed, f'  Listen "127.0.0.1:{third}" {{ }}'))
+        server.write_conf(_conf(changed, same, f'  Listen "127.0.0.1:{third}" {{ }}'))
         server.signal(signal.SIGHUP)
         wait_until(lambda: " reloaded " in server.log(), "the reload")
         assert _refuses(second)
@@ -140,6 +142,7 @@ def test_hup_adds_removes_and_changes_listeners_without_dropping_sessions(tmp_pa
                 lines.append(on_changed.line())
             assert b"SIZE 12345" in [line[4:] for line in lines]
         assert kept.message(b"user@example.com", compose(1, plain(1))).startswith(b"250 ")
+        assert outdated.say(b"MAIL FROM:<a@example.net>") == b"421 4.3.2 Reconfiguration in progress"
         assert on_removed.say(b"DATA").startswith(b"354 ")
         on_removed.send(compose(2, plain(2)) + b".\r\n")
         assert on_removed.reply().startswith(b"250 ")
