@@ -30,6 +30,11 @@ def checked_user(name: str) -> str:
     return user
 
 
+CONSOLE_REALM: Final = "Momentum Console"
+"""Realm of the console's logins, and of digest:// files for which none is named (reference/esmtp-listener.md section
+11.2)."""
+
+
 def checked_realm(realm: str) -> str:
     """A realm that a digest:// file can hold. Raises GsmtpError."""
     if not realm or ":" in realm or not realm.isprintable():

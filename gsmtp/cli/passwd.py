@@ -12,7 +12,7 @@ import sys
 from hmac import compare_digest
 
 from gsmtp.auth import passwords
-from gsmtp.auth.edit import change, checked_password, checked_realm, checked_user, with_line
+from gsmtp.auth.edit import CONSOLE_REALM, change, checked_password, checked_realm, checked_user, with_line
 from gsmtp.auth.lines import trouble
 from gsmtp.auth.passwords import SCHEMES, UnusablePassword, best_scheme, is_installed, make, parse
 from gsmtp.auth.stores.digest import read_digests
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--scheme is for setting a password")
     user = checked_user(args.user)
     if is_digest:
-        realm = args.realm if args.realm is not None else os.environ.get("EC_DIGEST_REALM") or "Momentum Console"
+        realm = args.realm if args.realm is not None else os.environ.get("EC_DIGEST_REALM") or CONSOLE_REALM
         key = f"{user}:{checked_realm(realm)}:".encode()
     else:
         realm = ""

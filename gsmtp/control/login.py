@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import gevent.event
 
+from gsmtp.auth.edit import CONSOLE_REALM
 from gsmtp.sasl.mechanism import Challenge, Mechanism, Outcome, Setting, load_mechanisms
 from gsmtp.sasl.need import Answer, Need, Status
 from gsmtp.sasl.scram import decode
@@ -62,7 +63,7 @@ def log_in(
     """
     parameters = parameters_of(mechanism, view)
     offered = frozenset(one.name for one in usable(view))
-    setting = Setting(hostname, parameters.get("realm") or hostname, SERVICE, offered=offered)
+    setting = Setting(hostname, parameters.get("realm") or CONSOLE_REALM, SERVICE, offered=offered)
     run = mechanism.run(setting)
     given: bytes | Answer | None = None
     try:
@@ -76,7 +77,7 @@ def log_in(
                 value: bytes | Answer = given if given is not None else ask(step.data)
                 given = None
             else:
-                value = _look_up(authenticator, parameters, mechanism.name, step, hostname)
+                value = _look_up(authenticator, parameters, mechanism.name, step)
             step = run.send(value)
     except StopIteration as stop:
         outcome: Outcome = stop.value
@@ -87,11 +88,9 @@ def log_in(
         run.close()
 
 
-def _look_up(
-    authenticator: Authenticator, parameters: dict[str, str], mechanism: str, need: Need, hostname: str
-) -> Answer:
+def _look_up(authenticator: Authenticator, parameters: dict[str, str], mechanism: str, need: Need) -> Answer:
     waiting: gevent.event.AsyncResult[Answer] = gevent.event.AsyncResult()
-    answer = authenticator.ask(parameters, mechanism, need, waiting.set, hostname)
+    answer = authenticator.ask(parameters, mechanism, need, waiting.set, CONSOLE_REALM)
     if answer is None:
         answer = waiting.get()
         assert answer is not None
