@@ -64,9 +64,21 @@ class SessionCounts:
             count = self._by_scope.get(limits.counter, 0)
             if count >= limits.listener_sessions:
                 return False
-            self._by_scope[limits.counter] = count + 1
-        self.service += 1
+        self._count_in(limits)
         return True
+
+    def move(self, old: Limits, new: Limits) -> bool:
+        """Count a session under other limits, unless one of those is reached: then it stays counted where it was."""
+        self.leave(old)
+        if self.admit(new):
+            return True
+        self._count_in(old)  # whatever its limit: others may have been admitted under a higher one since
+        return False
+
+    def _count_in(self, limits: Limits) -> None:
+        if limits.listener_sessions:
+            self._by_scope[limits.counter] = self._by_scope.get(limits.counter, 0) + 1
+        self.service += 1
 
     def leave(self, limits: Limits) -> None:
         """Count a session out that was admitted under these very limits."""

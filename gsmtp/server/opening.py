@@ -63,6 +63,10 @@ class Opening(Channel):
     def _start(self) -> None:
         """It is known who the client is: begin TLS or the session."""
 
+    @abstractmethod
+    def break_off(self) -> None:
+        """Close because of the exception that is being handled, and tell it."""
+
     @property
     def awaits_header(self) -> bool:
         """Whether the proxy's header has not come yet."""
@@ -91,11 +95,14 @@ class Opening(Channel):
         self._taker = None
         wheel = self.listener.service.wheel
         wheel.discard(self)
-        if not self._adopt_header(header):
-            return
-        wheel.add(self)
-        self._has_turn = True
-        self._start()
+        try:
+            if not self._adopt_header(header):
+                return
+            wheel.add(self)
+            self._has_turn = True
+            self._start()
+        except Exception:  # noqa: BLE001 - told by break_off
+            self.break_off()  # or nobody would ever have the turn
         if reader.rest and not self.is_closed:
             self._pass_on(reader.rest)
 
@@ -134,11 +141,9 @@ class Opening(Channel):
     def _is_admitted(self, plan: Plan) -> bool:
         """Count the session under the client's own limits instead of the proxy's."""
         service = self.listener.service
-        service.counts.leave(self._plan.limits)
-        if service.counts.admit(plan.limits):
+        if service.counts.move(self._plan.limits, plan.limits):
             self._plan = plan
             return True
-        service.counts.admit(self._plan.limits)  # there was room a moment ago: `_lost` will take it away again
         service.refuse_session(peering_of(self.session.facts, plan.view), TOO_MANY_SESSIONS)
         self.reason = "concurrency limit"
         if plan.tls_from_start is None:

@@ -112,7 +112,9 @@ class Reception(Login):
         service = self._service
         self._move(facts, service.configuration)
         self._trust_anew()
-        self.session.outdated = None
+        stanza = self._connection.listener.stanza
+        if any(stanza is one for one in service.configuration.listens):  # else its Listen is gone
+            self.session.outdated = None
         return service.plan(self.context.view, self._connection.family)
 
     def _move(self, facts: Facts, configuration: Configuration) -> None:

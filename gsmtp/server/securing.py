@@ -45,10 +45,6 @@ class Securing(Opening):
         """Whoever had the turn gives it back."""
 
     @abstractmethod
-    def break_off(self) -> None:
-        """Close because of the exception that is being handled, and tell it."""
-
-    @abstractmethod
     def _flush(self) -> None:
         """Send what the session has to say."""
 
