@@ -1,7 +1,8 @@
 """Whether a new configuration says the same for a session as the one it began under.
 
 Only what a session resolves is compared: options of the inbound scopes that are served, and the names of its pathway
-and group. Options of sockets, spool and delivery change under a running session without it noticing.
+and group. Options of sockets, spool and delivery change under a running session without it noticing; so does what only
+a handshake looks at, for its handshake is over, or will be another one.
 
 Source: reference/esmtp-listener.md section 12.
 """
@@ -12,11 +13,42 @@ import functools
 
 from gsmtp.config.option import OPTIONS, Option
 from gsmtp.config.view import View
+from gsmtp.smtp.tls_options import (
+    TLS_ALLOW_RENEGOTIATION,
+    TLS_CERTIFICATE,
+    TLS_CERTIFICATES,
+    TLS_CIPHERS,
+    TLS_CLIENT_CA,
+    TLS_HANDSHAKE_TIMEOUT,
+    TLS_KEY,
+    TLS_PROTOCOLS,
+    TLS_VERIFY_MODE,
+    has_certificate,
+)
+
+_OF_HANDSHAKES = frozenset(
+    option.name
+    for option in (
+        TLS_ALLOW_RENEGOTIATION,
+        TLS_CERTIFICATE,
+        TLS_CERTIFICATES,
+        TLS_CIPHERS,
+        TLS_CLIENT_CA,
+        TLS_HANDSHAKE_TIMEOUT,
+        TLS_KEY,
+        TLS_PROTOCOLS,
+        TLS_VERIFY_MODE,
+    )
+)
 
 
 @functools.cache
 def _session_options() -> tuple[Option[object], ...]:
-    return tuple(option for option in OPTIONS if "pathway" in option.scopes and not option.unserved)
+    return tuple(
+        option
+        for option in OPTIONS
+        if "pathway" in option.scopes and not option.unserved and option.name not in _OF_HANDSHAKES
+    )
 
 
 class SessionComparison:
@@ -37,4 +69,6 @@ class SessionComparison:
 def _is_same(old: View, new: View) -> bool:
     if (old.pathway, old.group) != (new.pathway, new.group):
         return False
+    if has_certificate(old) != has_certificate(new):
+        return False  # whether STARTTLS is offered
     return all(old[option] == new[option] for option in _session_options())

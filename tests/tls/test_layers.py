@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -199,6 +201,48 @@ def test_layers_go_without_the_collector(engine: Engine, settings: TlsSettings) 
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def _broken(random: Random, data: bytes) -> bytes:
+    """Octets changed, left out or put in."""
+    broken = bytearray(data)
+    at = random.randrange(len(broken))
+    what = random.choice(("change", "leave out", "put in"))
+    if what == "change":
+        broken[at] ^= random.randrange(1, 256)
+    elif what == "leave out":
+        del broken[at : at + random.randrange(1, 8)]
+    else:
+        broken[at:at] = random.randbytes(random.randrange(1, 8))
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("protocols", [TLS12, TLS13], ids=["1.2", "1.3"])
+def test_what_one_client_breaks_is_its_own_fault_alone(
+    engine: Engine, settings: TlsSettings, protocols: Protocols
+) -> None:
+    """OpenSSL keeps one queue of errors a thread: what is left there would be taken for another connection's."""
+    made = engine(replace(settings, protocols=protocols))
+    good = Pair(made.begin(), piece=9).shake()
+    random = Random(3)
+    for number in range(150):
+        layer = made.begin()
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context().wrap_bio(came, goes)
+        with contextlib.suppress(TlsFault):
+            for flight in range(4):
+                with contextlib.suppress(ssl.SSLError):
+                    client.do_handshake()
+                if data := goes.read():
+                    layer.receive(_broken(random, data) if flight == number % 3 else data)
+                came.write(layer.data_to_send())
+        layer.close()
+        good.came = b""
+        good.client.write(b"NOOP\r\n")
+        good.to_server()
+        assert good.came == b"NOOP\r\n"
+        good.layer.send(b"250 OK\r\n")
+        assert good.read() == b"250 OK\r\n"
 
 
 # --- files

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +147,31 @@ def _is_served(port: int) -> bool:
             return client.wrap().reply().startswith(b"220 ")
         except (ssl.SSLError, ConnectionError):
             return False
+
+
+def test_a_reload_with_another_certificate_leaves_sessions_alone_and_one_without_does_not(tmp_path: Path) -> None:
+    authority = Authority("ca")
+    for name in ("old", "new"):
+        authority.issue(f"{name}.example.com").write(tmp_path / f"{name}.pem")
+    conf = """
+    spoolbase = "{folder}/spool"  suspend_delivery = true  relay_domains = ( example.com )
+    ESMTP_Listener { smtp_extensions = ( STARTTLS )
+      Listen "127.0.0.1:{port}" { tls_certificate = "{folder}/CHOSEN" } }"""
+    with (
+        serving(tmp_path, conf.replace("CHOSEN", "old.pem")) as server,
+        TlsClient(server.port) as secured,
+        TlsClient(server.port) as clear,
+    ):
+        secured.starttls()
+        clear.reply()
+        clear.say(b"EHLO client.example")
+        server.conf.write_text(server.conf.read_text().replace("old.pem", "new.pem"))
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: server.log().count(" reloaded ") == 1, "the reload")
+        assert secured.message(b"Subject: x\r\n\r\n").startswith(b"250 ")
+        assert clear.say(b"STARTTLS").startswith(b"220 ")
+        assert b"new.example.com" in (clear.wrap().tls.getpeercert(binary_form=True) or b"")
+        server.conf.write_text(server.conf.read_text().replace(f'"{tmp_path}/new.pem"', "none"))
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: server.log().count(" reloaded ") == 2, "the reload")
+        assert secured.message(b"Subject: x\r\n\r\n").startswith(b"421 ")
