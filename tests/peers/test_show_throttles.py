@@ -26,8 +26,9 @@ def test_show_throttles(serve: Callable[[str], Running]) -> None:
 
     assert lines() == []
     server.client().greet().code(b"MAIL FROM:<a@example.net>")
-    for _ in range(3):
-        server.client(source="127.0.3.1").greet().send(b"MAIL FROM:<a@example.net>\r\n")
+    clients = [server.client(source="127.0.3.1").greet() for _ in range(3)]
+    for client in clients:
+        client.send(b"MAIL FROM:<a@example.net>\r\n")
     waits = "Pathway_Group g Pathway slow: 1/3600, 0 left, 2 waiting"
     server.wait_for(lambda: lines()[-1] == waits)
     assert lines() == ["global: 5/3600, 4 left, 0 waiting", waits]
