@@ -41,7 +41,7 @@ from gsmtp.delivery.queue import Delivery
 from gsmtp.observe.files import LogFile
 from gsmtp.observe.logs import EventLog
 from gsmtp.runtime.deadline import DeadlineWheel
-from gsmtp.runtime.identity import become, owner_of, raise_file_limit
+from gsmtp.runtime.identity import become, inside, owner_of, raise_file_limit
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, PIDFILE, SUPPLEMENTAL_GROUPS, USER
 from gsmtp.runtime.pools import Pools
@@ -164,7 +164,7 @@ class Supervisor:
         self._listeners.bind(self._configuration)
         try:
             self._write_pidfile(view[PIDFILE])
-            _make_folder(view[SPOOLBASE], owner_of(security))
+            _make_folder(inside(security, view[SPOOLBASE]), owner_of(security))
             become(security)
             recorders = self._resources.scripts.recorders()
             self._logs.use(self._logs.prepare(self._configuration), self._configuration, recorders)

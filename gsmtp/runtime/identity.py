@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import grp
+import importlib
 import logging
 import os
 import pwd
 import resource
 from typing import Any
+
+import gevent
 
 from gsmtp.config.option import Option
 from gsmtp.config.view import View
@@ -20,6 +23,14 @@ from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, SERVER_MAX_FILE_D
 
 log = logging.getLogger("gsmtp.start")
 _PR_SET_KEEPCAPS = 8  # linux/prctl.h
+
+_NEEDED_LATER = (
+    *("encodings.idna", "encodings.latin_1", "encodings.unicode_escape", "tempfile"),
+    *("gsmtp.config.inplace_yaml", "gsmtp.config.recover", "gsmtp.config.yaml_reader"),
+    *("gsmtp.runtime.periodic", "gsmtp.runtime.programs", "gsmtp.runtime.tls_openssl", "gsmtp.runtime.tls_stdlib"),
+    *("argon2", "bcrypt", "psycopg.pq"),
+)
+"""Imported when first needed otherwise; behind a chroot, or for a user who may not read them, that is too late."""
 
 
 class IdentityError(GsmtpError):
@@ -72,6 +83,21 @@ def _place(security: View, option: Option[Any] | None = None) -> str:
     return f"{setting.value.span if setting else stanza.span}: error: "
 
 
+def inside(security: View | None, path: str) -> str:
+    """Where a path of the configuration is before the chroot that Security asks for."""
+    root = security[CHROOT] if security is not None else ""
+    return os.path.join(root, path.lstrip("/")) if root else path
+
+
+def _import_what_is_needed_later() -> None:
+    for name in _NEEDED_LATER:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # an extra that isn't installed: who needs it has been told
+    gevent.get_hub().resolver  # noqa: B018  (makes it, and imports it)
+
+
 def become(security: View | None) -> None:
     """Chroot, drop groups and user, keep capabilities, in the order that works. Raises IdentityError."""
     if security is None:
@@ -88,6 +114,7 @@ def become(security: View | None) -> None:
         raise IdentityError(
             f"{_place(security)}Security names another user, group or root directory, and only root can change to them"
         )
+    _import_what_is_needed_later()
     try:
         _change(uid, gid, groups, security[CHROOT], security[CAPABILITIES])
     except OSError as error:

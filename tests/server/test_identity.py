@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, serving
+from tests.support.sink import Sink
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -49,6 +50,25 @@ def test_user_group_and_capabilities_are_taken_after_the_bind(folder: Path) -> N
         files = [one for one in server.spool.rglob("*") if one.is_file()]
         assert files
         assert {one.stat().st_uid for one in files} == {nobody.pw_uid}
+
+
+def test_in_a_chroot_mail_is_taken_and_handed_on(folder: Path) -> None:
+    """Whatever is imported when first needed must have been imported before: a chroot holds no Python."""
+    jail = folder / "jail"
+    jail.mkdir()
+    with Sink() as sink:
+        conf = CONF.replace("{folder}/spool", "/gsmtp-spool").replace("suspend_delivery = true", "")
+        conf += f'Domain "example.com" {{ gateway = "{sink.gateway}" }} Security {{ user = nobody  chroot = "{jail}" }}'
+        with serving(folder, conf) as server:
+            with server.client() as client:
+                client.sendmail("a@example.net", ["b@example.com"], b"Subject: x\r\n\r\nx\r\n")
+                code, _ = client.docmd("MAIL FROM:<\x01>")
+                assert code == 501, "what can't be shown in the log takes a codec of its own"
+            (message,) = sink.wait_for(1)
+            assert message.body.endswith(b"\r\nx\r\n")
+            assert "Traceback" not in server.log()
+    assert (jail / "gsmtp-spool").is_dir()
+    assert not Path("/gsmtp-spool").exists(), "the spool's folder is made where it is used"
 
 
 def test_without_security_the_process_stays_who_it_was(folder: Path) -> None:
