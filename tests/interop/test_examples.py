@@ -75,13 +75,15 @@ def plain(user: str, password: str) -> str:
     return "AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode()
 
 
-def console(space: NetSpace, endpoint: str | Path, *words: str) -> str:
-    return space.run(sys.executable, "-m", "gsmtp", "console", str(endpoint), *words)
+def console(space: NetSpace, endpoint: str | Path, *words: str, password: Path | None = None) -> str:
+    options = () if password is None else ("--password-file", str(password))
+    return space.run(sys.executable, "-m", "gsmtp", "console", *options, str(endpoint), *words)
 
 
 def test_01_gateway(space: NetSpace, folder: Path) -> None:
     conf = (EXAMPLES / "01-gateway.conf").read_text()
-    folder.parent.chmod(0o755)
+    for above in folder.parents[:2]:
+        above.chmod(0o755)
     sink = space.spawn(
         sys.executable,
         *("-m", "tests.support.sink", "10.0.0.20", "24", "lmtp", str(folder / "got")),
@@ -265,12 +267,17 @@ def test_09_console(space: NetSpace, folder: Path) -> None:
     (folder / "etc/console_roles").write_text("operator:op\n")
     with serving_in(space, folder, text("09-console.conf", folder), paths(folder)):
         assert "Uptime" in console(space, folder / "run/control", "summary"), "on the Unix socket root may do all"
-        client = (sys.executable, "-m", "gsmtp", "console", "op@127.0.0.1:2025")
-        assert "Uptime" in space.run(*client, "summary", stdin="secret\n")
+        (folder / "good").write_text("secret\n")
+        (folder / "bad").write_text("wrong\n")
+
+        def by_tcp(password: str, command: str) -> str:
+            return console(space, "op@127.0.0.1:2025", command, password=folder / password)
+
+        assert "Uptime" in by_tcp("good", "summary")
         with pytest.raises(AssertionError, match="Not Authorized for this command"):
-            space.run(*client, "shutdown", stdin="secret\n")
+            by_tcp("good", "shutdown")
         with pytest.raises(AssertionError):
-            space.run(*client, "summary", stdin="wrong\n")
+            by_tcp("bad", "summary")
         account = (folder / "log/acctlog.ec").read_text
         wait_until(lambda: re.search(r"@N@127\.0\.0\.1:2025@127\.0\.0\.1:\d+@op@1\n", account()), "the log-in's record")
         assert re.search(r"@N@127\.0\.0\.1:2025@127\.0\.0\.1:\d+@op@0\n", account())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,8 +102,9 @@ def serving_in(
     Yields:
         the file of its log.
     """
-    for old, new in (paths or {}).items():
-        conf = conf.replace(old, new)
+    if paths:
+        # In one pass: what a path became may hold another one's beginning.
+        conf = re.sub("|".join(map(re.escape, paths)), lambda match: paths[match[0]], conf)
     file = folder / name
     file.write_text(conf)
     log = folder / "output"
