@@ -6,10 +6,13 @@ of its deadline comes up and the waiter was busy since, it moves to a later buck
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Protocol
 
 import gevent
+
+log = logging.getLogger("gsmtp.threads")
 
 
 class Waiter(Protocol):
@@ -66,10 +69,14 @@ class DeadlineWheel:
             for waiter in due:
                 if self._places.pop(waiter, None) is None:
                     continue  # discarded by an earlier waiter's end
-                if waiter.due_mono() <= now:
-                    waiter.expired()
-                else:
-                    self.add(waiter)
+                try:
+                    if waiter.due_mono() <= now:
+                        waiter.expired()
+                    else:
+                        self.add(waiter)
+                except Exception:
+                    # or the others of this bucket would never be looked at again
+                    log.exception("a deadline could not be kept")
 
     def close(self) -> None:
         """Stop looking."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import gevent
+import pytest
 
 from gsmtp.runtime.deadline import DeadlineWheel
 
@@ -78,4 +79,21 @@ def test_a_waiter_may_discard_another_while_expiring() -> None:
     _until(lambda: any(waiter.ends for waiter in pair))
     gevent.sleep(0.06)
     assert sum(len(waiter.ends) for waiter in pair) == 1
+    wheel.close()
+
+
+def test_a_waiter_that_fails_costs_no_other_its_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    wheel = DeadlineWheel(0.02)
+
+    class Faulty(Waiter):
+        def expired(self) -> None:
+            super().expired()
+            raise ValueError("a bug")
+
+    waiters = [*(Faulty(0) for _ in range(3)), *(Waiter(0) for _ in range(20))]
+    for waiter in waiters:
+        waiter.touched = 0
+        wheel.add(waiter)
+    _until(lambda: all(waiter.ends for waiter in waiters))
+    assert "ValueError: a bug" in caplog.text
     wheel.close()
