@@ -156,10 +156,15 @@ class SessionEnd:
 
 @dataclass(slots=True)
 class TlsFailure:
-    """A handshake failed or timed out."""
+    """A handshake failed or timed out, or TLS that was on broke.
+
+    Args:
+        was_on: whether the handshake was over.
+    """
 
     peering: Peering
     reason: str
+    was_on: bool = False
 
 
 @dataclass(slots=True)

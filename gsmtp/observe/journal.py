@@ -232,7 +232,7 @@ class Journal:
         self._events.line(
             "info",
             "tls",
-            "handshake failed",
+            "TLS broke" if record.was_on else "handshake failed",
             {
                 "session": peering.connection_id,
                 "client": peering.remote or "unix",

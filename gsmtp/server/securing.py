@@ -113,6 +113,7 @@ class Securing(Opening):
     def tls_failed(self, why: str) -> None:
         """Close without a word that could be read, and tell why."""
         if not self.is_closed:
-            self.listener.service.journal.record(TlsFailure(self.peering, why))
+            record = TlsFailure(self.peering, why, was_on=not self._tls_due_mono)
+            self.listener.service.journal.record(record)
             self.reason = "TLS failed"
             self._close()

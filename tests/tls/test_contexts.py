@@ -126,3 +126,10 @@ def test_names_that_no_client_asks_for_are_errors(tmp_path: Path, name: str) -> 
     path.write_text(f'ESMTP_Listener {{ Listen ":2525" {{ tls_certificates = [ "{name}" = "/x" ] }} }}')
     told = [problem.message for problem in load(str(path), 1).problems if problem.severity == "error"]
     assert told == [f"tls_certificates: '{name}' is no host name that a client could ask for"]
+
+
+def test_another_library_is_warned_about(tmp_path: Path) -> None:
+    path = tmp_path / "made.conf"
+    path.write_text("tls_engine = gnutls\n")
+    told = [problem.message for problem in load(str(path), 1).problems if "tls_engine" in problem.message]
+    assert told == ["tls_engine = gnutls is not served: OpenSSL is used"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
@@ -124,7 +125,7 @@ def test_a_record_that_was_changed_on_the_way_ends_the_session(server: Server, s
         raw.sendall(record)
         while raw.recv(65536):
             pass
-    wait_until(lambda: "bad record mac" in server.log() or "decryption failed" in server.log(), "it is logged")
+    wait_until(lambda: re.search("TLS broke .*bad record mac", server.log()) is not None, "it is logged")
 
 
 def test_silent_handshakes_hold_their_slots_no_longer_than_the_deadline(server: Server) -> None:
