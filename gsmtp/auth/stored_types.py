@@ -124,6 +124,7 @@ def _rfc2307(login: Login, stored: str) -> bool:
 # --- crypt(3) -------------------------------------------------------------------------------------
 
 _CRYPT_DATA_BYTES = 1 << 18  # more than any library's struct crypt_data
+_CRYPT_MOST_BYTES = 511  # of a password, in libxcrypt; a longer one is wrong, but no trouble: that would tell who is there
 
 
 @functools.cache
@@ -143,12 +144,13 @@ def _ucrypt(login: Login, stored: str) -> bool:
     if b"\0" in login.password or b"\0" in setting:
         return False  # C would see the part before it
     try:
-        made = _crypt_r()(login.password, setting, ctypes.create_string_buffer(_CRYPT_DATA_BYTES))
+        password = login.password[:_CRYPT_MOST_BYTES]
+        made = _crypt_r()(password, setting, ctypes.create_string_buffer(_CRYPT_DATA_BYTES))
     except OSError as error:
         raise ValueError(f"this machine has no libcrypt: {error}") from None
     if made is None or made.startswith(b"*"):
         raise ValueError("crypt(3) doesn't know its form")
-    return _same(made, setting)
+    return _same(made, setting) and password == login.password
 
 
 # --- the states of HMAC-MD5 -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from gsmtp.auth.store import STORES, Source
 from gsmtp.auth.stores.digest import DigestStore
 from gsmtp.auth.stores.file import FileStore
 from gsmtp.sasl.digest import response_value
-from gsmtp.sasl.need import Answer, FetchSecret, Need, ScramSecret, Status
+from gsmtp.sasl.need import Answer, CheckPassword, FetchSecret, Need, ScramSecret, Status
 from tests.auth.test_login import BAD, cram, plain
 from tests.support.inprocess import Client, Running, running
 
@@ -146,3 +146,16 @@ def test_a_session_is_not_held_for_ever_by_a_secret_that_is_none(tmp_path: Path,
 
 def _all_gone(server: Running) -> None:
     server.wait_for(lambda: not server.sessions, "the session stays")
+
+
+CRYPT = "$5$rounds=1000$salt$pI2PXZ3zrjMAwFUtMqXUHXqXNjbPPw2hXNQXoHcPY17"
+
+
+@pytest.mark.parametrize("password", [b"x" * 511, b"x" * 512, b"x" * 9000, b"x\0y", b"\xff" * 600])
+def test_no_password_tells_who_is_there_by_a_hash_that_can_not_take_it(tmp_path: Path, password: bytes) -> None:
+    """libxcrypt takes 511 octets at the most: that is a wrong password, not trouble with the store."""
+    users = tmp_path / "users"
+    users.write_text(f"old:{{CRYPT}}{CRYPT}\none:a\ntwo:b\n")
+    store = FileStore(str(users), "", has_clear_digests=True)
+    for user in ("old", "one", "nobody"):
+        assert store.answer(CheckPassword(user, password), FOREVER).status is Status.FAIL
