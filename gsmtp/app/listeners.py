@@ -33,18 +33,19 @@ class ListenerSet:
         self._events = events
         self._make_control = make_control
         self._control_pool = WorkPool("Control", 1)  # of nobody else, and idle unless a stanza names another
+        self._owner = (-1, -1)
         self._bound: dict[str, tuple[ListenStanza, RawSocket]] = {}
         self.listeners: dict[str, Listener] = {}
 
     def bind(self, configuration: Configuration) -> None:
         """Open the sockets of a first configuration. Raises ConfigError that names the stanza; then none is open."""
-        owner = owner_of(next(iter(configuration.stanzas("security")), None))
+        self._owner = owner_of(next(iter(configuration.stanzas("security")), None))
         try:
             for key, stanza in _wanted(configuration).items():
                 self._bound[key] = (stanza, self._open(stanza, self._bound.values()))
                 if stanza.endpoint.family == "unix" and os.getuid() == 0:
                     # those who may talk to the server are its own user and group, not root's
-                    os.chown(stanza.endpoint.host, *owner)
+                    os.chown(stanza.endpoint.host, *self._owner)
         except ConfigError:
             self.close()
             raise
@@ -117,6 +118,8 @@ class ListenerSet:
 
     def _open(self, stanza: ListenStanza, others: Iterable[tuple[ListenStanza, RawSocket]]) -> RawSocket:
         """Open a socket beside our own others; ``:25`` and ``10.0.0.1:25`` may both be there."""
+        if _is_control(stanza) and stanza.endpoint.family == "unix":
+            _make_folder(os.path.dirname(stanza.endpoint.host), stanza, self._owner)
         beside = [raw for other, raw in others if raw.fileno() >= 0 and _overlap(stanza.endpoint, other.endpoint)]
         try:
             return open_listening(stanza.endpoint, stanza.view, beside)
@@ -161,6 +164,20 @@ def _wanted(configuration: Configuration) -> dict[str, ListenStanza]:
 
 def _is_control(stanza: ListenStanza) -> bool:
     return stanza.scope.parent is not None and stanza.scope.parent.kind == "control_listener"
+
+
+def _make_folder(path: str, stanza: ListenStanza, owner: tuple[int, int]) -> None:
+    """Make the folder of a socket of the console, as /run/gsmtp after each boot; not those above it."""
+    try:
+        os.mkdir(path, 0o755)
+        if os.getuid() == 0:
+            os.chown(path, *owner)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(
+            f'{stanza.scope.span}: error: Listen "{stanza.name}": can\'t make the folder {path}: {error.strerror}'
+        ) from error
 
 
 def _lost_its_file(listener: Listener) -> bool:

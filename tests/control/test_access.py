@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 import re
 import stat
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,7 @@ from gsmtp.config.source import read
 from gsmtp.sasl.digest import password_digest
 from tests.support.console import ConsoleClient, console_of
 from tests.support.inprocess import Running, running
+from tests.support.server import serving
 
 ME = getpass.getuser()
 
@@ -98,6 +103,29 @@ def test_unix_clients_match_peers_as_127_0_0_1(tmp_path: Path) -> None:
         assert refused.greeting == ["ERR Not authorized"]
         assert refused.is_closed()
         assert console_of(server, 1).say("pid")[0] == "OK"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user may get to; pytest closes its own to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_the_socket_and_its_folder_belong_to_the_user_of_security(open_folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    conf = f"""spoolbase = "{open_folder}/spool"
+    spool_reserve = 0
+    Security {{ user = nobody  group = nogroup }}
+    Control_Listener {{ Listen "{open_folder}/run/control" {{ }} }}"""
+    with serving(open_folder, conf):
+        for name in ("run", "run/control"):
+            found = (open_folder / name).stat()
+            assert (found.st_uid, found.st_gid) == (nobody.pw_uid, nobody.pw_gid), name
+        assert ConsoleClient(str(open_folder / "run/control")).lines("pid")
+    assert not (open_folder / "run" / "control").exists()
 
 
 # --- TCP and logins
