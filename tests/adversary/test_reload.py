@@ -112,7 +112,7 @@ def test_a_bug_in_a_load_is_told_and_changes_nothing(tmp_path: Path, monkeypatch
         raise RecursionError("too deep")
 
     with running(tmp_path, TWO % free_port()) as server:
-        monkeypatch.setattr("gsmtp.app.supervisor.load", broken)
+        monkeypatch.setattr("gsmtp.app.reloading.load", broken)
         server.supervisor.reload()
         assert refused(server)
         assert "RecursionError" in str(server.log)

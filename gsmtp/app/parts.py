@@ -1,0 +1,136 @@
+"""The parts of one running server, and what its console sees of them (`gsmtp.control.operations`)."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import gevent
+import gevent.event
+
+from gsmtp.app.listeners import ListenerSet
+from gsmtp.app.loggers import LogKeeper
+from gsmtp.app.resources import Resources, Surroundings
+from gsmtp.config.scopes import Configuration
+from gsmtp.config.tree import Tree
+from gsmtp.control.host import Host
+from gsmtp.control.listener import ControlListener
+from gsmtp.datasource.store import Datasources
+from gsmtp.delivery.queue import Delivery
+from gsmtp.observe.files import LogFile
+from gsmtp.observe.logs import EventLog
+from gsmtp.runtime.deadline import DeadlineWheel
+from gsmtp.runtime.native import HubMailbox, NativePool
+from gsmtp.runtime.pools import Pools
+from gsmtp.server.listener import Listener
+from gsmtp.server.service import Service
+from gsmtp.smtp.options import HOSTNAME
+from gsmtp.spool.sqlite import SqliteSpool
+
+
+class Parts(ABC):
+    """What a running server consists of.
+
+    Args:
+        path: the configuration file, read anew at a reload.
+        configuration: what it said at start.
+        events: the log.
+        mailbox: brings results of native threads to the hub.
+    """
+
+    def __init__(self, path: str, configuration: Configuration, events: EventLog, mailbox: HubMailbox) -> None:
+        self._path = path
+        self._configuration = configuration
+        self._events = events
+        self._native = NativePool("IO", 4, mailbox)
+        self._around = Surroundings(events, self._native, mailbox)
+        self._resources: Resources
+        self._logs = LogKeeper(events, mailbox)
+        self._pools = Pools()
+        self._pools.configure(configuration)
+        self._host = Host()
+        self._listeners = ListenerSet(
+            self._pools,
+            events,
+            lambda service, stanza, raw, pool: ControlListener(service, stanza, raw, pool, self, self._host),
+        )
+        self._stop = gevent.event.Event()
+        self._is_busy = True  # starting; then while a reload is under way
+        self._reload_wanted = False
+        self._pidfile = ""
+        self._service: Service
+        self._spool: SqliteSpool
+        self._delivery: Delivery
+        self._wheel = DeadlineWheel()
+        self.started_wall = time.time()
+
+    # --- what the console sees (gsmtp.control.operations)
+
+    @abstractmethod
+    def reload_now(self, path: str | None = None) -> None:
+        """Read the files anew and let them take effect."""
+
+    @abstractmethod
+    def activate(self, tree: Tree) -> None:
+        """Let an edited tree take effect."""
+
+    @abstractmethod
+    def request_stop(self) -> None:
+        """Stop as TERM does."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one in force."""
+        return self._configuration
+
+    @property
+    def service(self) -> Service:
+        """What all sessions share."""
+        return self._service
+
+    @property
+    def listeners(self) -> Mapping[str, Listener]:
+        """ESMTP listeners by endpoint."""
+        return self._listeners.for_mail
+
+    @property
+    def pools(self) -> Pools:
+        """Green pools."""
+        return self._pools
+
+    @property
+    def native_pools(self) -> Mapping[str, NativePool]:
+        """Native pools by name."""
+        authentication = self._resources.authenticator.native
+        return {self._native.name: self._native, authentication.name: authentication, **self._around.pools.by_name}
+
+    @property
+    def delivery(self) -> Delivery:
+        """The handing on."""
+        return self._delivery
+
+    @property
+    def datasources(self) -> Datasources:
+        """What modules and stores ask."""
+        return self._resources.datasources
+
+    @property
+    def path(self) -> str:
+        """The configuration file."""
+        return self._path
+
+    def reopen_logs(self) -> None:
+        """Close and reopen all log files."""
+        self._logs.reopen()
+        self._host.traces.reopen()
+
+    def open_log(self, path: str, mode: int) -> LogFile:
+        """Open a file to append lines to. Raises ConfigError."""
+        return self._logs.open(path, mode)
+
+
+def hostname_of(configuration: Configuration) -> str:
+    """What the server calls itself: Hostname, else the machine's name."""
+    return configuration.view[HOSTNAME] or os.uname().nodename
