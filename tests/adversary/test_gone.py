@@ -46,3 +46,27 @@ def test_a_client_that_has_said_all_at_once_still_gets_its_turn(tmp_path: Path) 
         client.send(MAIL + b"\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\nhello\r\n.\r\nQUIT\r\n")
         client.socket.shutdown(1)
         assert [client.reply()[:3] for _ in range(5)] == [b"250", b"250", b"354", b"250", b"221"]
+
+
+SLOW_LOGIN = """
+ESMTP_Listener {{
+  Auth_Failure_Delay = {delay}
+  SMTP_Extensions = ( "AUTH PLAIN" )
+  AuthPlainParameters = [ uri = "file://{users}" ]
+  Listen "127.0.0.1:0" {{ }}
+}}
+"""
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_client_that_leaves_while_its_login_is_held_back_is_let_go_then(tmp_path: Path, how: str) -> None:
+    users = tmp_path / "users"
+    users.write_text("tim:tanstaaftanstaaf\n")
+    with running(tmp_path, SLOW_LOGIN.format(users=users, delay=1)) as server:
+        for _ in range(2):
+            client = server.client().greet()
+            client.send(b"AUTH PLAIN AHRpbQB4\r\nMAIL FROM:<a@example.net>\r\n")
+            getattr(client, how)()
+        server.wait_for(lambda: not server.sessions, "sessions of clients that are gone stay")
+        assert server.supervisor.service.authenticator.waiting == 0
+        assert server.supervisor.service.counts.service == 0
