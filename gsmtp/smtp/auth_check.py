@@ -40,14 +40,15 @@ def check_logins(configuration: Configuration, problems: Problems) -> None:
 
 def _found(listen: ListenStanza) -> Iterator[tuple[Setting, str, str, str]]:
     view = listen.view
-    always = view.origin(ALWAYS_ALLOW)
-    if always.value and always.setting is not None and not view[ALWAYS_DENY] and not _is_local(listen):
-        yield (
-            always.setting,
-            f"Always_Allow is true for every client of {scope_title(listen.scope)}: an open relay",
-            "put it in a Peer stanza that names the networks that may relay",
-            "open-relay",
-        )
+    for around in (view, *(view.derive((peer,)) for peer in _peers_of(listen.scope) if _is_everybody(peer))):
+        always = around.origin(ALWAYS_ALLOW)
+        if always.value and always.setting is not None and not around[ALWAYS_DENY] and not _is_local(listen):
+            yield (
+                always.setting,
+                f"Always_Allow is true for every client of {scope_title(listen.scope)}: an open relay",
+                "put it in a Peer stanza that names the networks that may relay",
+                "open-relay",
+            )
     enabled = view.origin(ENABLE_AUTHENTICATION)
     setting = view.origin(SMTP_EXTENSIONS).setting
     if setting is None or (enabled.setting is not None and not enabled.value):
@@ -90,10 +91,20 @@ def _in_the_clear(
         )
 
 
+def _peers_of(scope: Scope) -> Iterator[Scope]:
+    """The Peer stanzas of a socket and of its listener."""
+    for holder in (scope, scope.parent):
+        if holder is not None:
+            yield from holder.all("peer")
+
+
+def _is_everybody(peer: Scope) -> bool:
+    return (peer.spelled or "").endswith("/0")
+
+
 def _is_set_below(scope: Scope, option: Option[dict[str, str]]) -> bool:
     """Whether some Peer of the socket or of its listener sets an option."""
-    holders = (scope, scope.parent) if scope.parent is not None else (scope,)
-    return any(option.key in peer.settings for holder in holders for peer in holder.all("peer"))
+    return any(option.key in peer.settings for peer in _peers_of(scope))
 
 
 def _is_local(listen: ListenStanza) -> bool:

@@ -62,6 +62,11 @@ def test_always_allow_for_everybody_is_an_open_relay() -> None:
     assert [code for code, _ in told('Always_Allow = true Listen ":25" { }')] == ["open-relay"]
     assert told('Always_Allow = true Always_Deny = true Listen ":25" { }') == []
     assert told('Listen ":25" { Peer "10.0.0.0/8" { Always_Allow = true } }') == []
+    for conf in (
+        'Listen ":25" { Peer "0.0.0.0/0" { Always_Allow = true } }',
+        'Listen ":25" { } Peer "::/0" { Always_Allow = true }',
+    ):
+        assert [code for code, _ in told(conf)] == ["open-relay"]
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,8 @@ def test_before_ehlo_it_is_a_bad_sequence(tls: Tls) -> None:
     with tls.client() as client:
         client.reply()
         assert client.say(b"STARTTLS") == b"503 5.5.1 bad sequence of commands\r\n"
+        client.say(b"HELO client.example")
+        assert client.say(b"STARTTLS") == b"503 5.5.1 bad sequence of commands\r\n", "HELO has offered nothing"
 
 
 def test_without_a_certificate_it_is_not_offered(tls: Tls) -> None:

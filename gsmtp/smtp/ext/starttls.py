@@ -35,7 +35,7 @@ def _lines(offer: Offer) -> tuple[str, ...]:
 
 
 def _starttls(session: Machine, argument: str, line: str) -> Event | None:
-    if session.tls_cipher:
+    if session.tls_cipher or not session.esmtp:  # HELO has offered nothing
         return session.refuse(BAD_SEQUENCE)
     if argument.strip():
         return session.refuse(NO_PARAMETERS)
