@@ -124,7 +124,7 @@ def _rfc2307(login: Login, stored: str) -> bool:
 # --- crypt(3) -------------------------------------------------------------------------------------
 
 _CRYPT_DATA_BYTES = 1 << 18  # more than any library's struct crypt_data
-_CRYPT_MOST_BYTES = 511  # of a password, in libxcrypt; a longer one is wrong and no trouble, which would tell who is there
+_CRYPT_MOST_BYTES = 511  # libxcrypt's limit; a longer password is wrong and no trouble, which would tell who is there
 
 
 @functools.cache
