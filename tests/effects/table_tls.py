@@ -150,7 +150,7 @@ TLS = (
 )
 
 SHOWN_BY_TLS = {
-    "TLS_Key": "tests/tls/test_tls.py::test_a_key_may_have_a_file_of_its_own",
+    "TLS_Key": "tests/tls/test_files.py::test_a_key_may_have_a_file_of_its_own",
     "TLS_Allow_Renegotiation": "tests/tls/test_tls.py::test_renegotiation",
     "TLS_Handshake_Timeout": "tests/tls/test_tls.py::test_a_silent_handshake_is_closed_at_its_deadline",
 }
