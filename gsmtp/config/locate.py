@@ -7,7 +7,7 @@ outside in. ``peer`` takes a client's address, and all Peer stanzas that match i
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,12 @@ class Place:
 
     def options(self) -> list[Option[Any]]:
         """The options that mean something there, by name."""
-        return [option for option in OPTIONS if set(option.scopes) & set(self.kinds)]
+        kinds = set(self.kinds)
+        found = [option for option in OPTIONS if kinds & set(option.scopes)]
+        if "esmtp_listener" not in kinds:
+            return found
+        # some that may stand in a Listen or a Peer are about the console's
+        return [one for one in found if "esmtp_listener" in one.scopes or "control_listener" not in one.scopes]
 
     def option(self, name: str) -> Option[Any] | None:
         """The option of that name that means something there."""
@@ -76,25 +81,29 @@ def locate(configuration: Configuration, words: str) -> Place:
     head = parts[0].lower()
     if head in ("esmtp_listener", "listen"):
         return _inbound(configuration, parts if head == "listen" else parts[1:])
+    if head == "control_listener":
+        return _inbound(configuration, parts[1:], head)
     if head == "domain" and len(parts) == 2:
         return Place(configuration.domain_view(parts[1]), ("domain",))
     return _plain(configuration, parts)
 
 
-def _inbound(configuration: Configuration, parts: list[str]) -> Place:
+def _inbound(configuration: Configuration, parts: list[str], kind: str = "esmtp_listener") -> Place:
+    listens = configuration.listens if kind == "esmtp_listener" else configuration.control_listens
+    kinds = INBOUND if kind == "esmtp_listener" else (kind,)
     listen: ListenStanza | None = None
     client: str | None = None
     for word, name in _pairs(parts):
         if word == "listen" and listen is None and client is None:
-            listen = _listen(configuration, name)
+            listen = _listen(listens, name)
         elif word == "peer" and client is None:
             client = _client(name)
         else:
-            raise ConfigError(f"'{word} {name}' has no place there; write 'esmtp_listener listen :25 peer 10.0.0.1'")
+            raise ConfigError(f"'{word} {name}' has no place there; write '{kind} listen :25 peer 10.0.0.1'")
     if listen is None:
-        return Place(configuration.listener_view(client), INBOUND)
+        return Place(configuration.listener_view(client, kind), kinds)
     view = listen.view if client is None else configuration.view_for(listen, client)
-    return Place(view, INBOUND)
+    return Place(view, kinds)
 
 
 def _pairs(parts: list[str]) -> Iterator[tuple[str, str]]:
@@ -111,15 +120,15 @@ def _client(text: str) -> str:
         raise ConfigError(f"peer {text}: {error}") from None
 
 
-def _listen(configuration: Configuration, name: str) -> ListenStanza:
+def _listen(listens: Sequence[ListenStanza], name: str) -> ListenStanza:
     try:
         endpoint = Endpoint.parse(name)
     except ValueError as error:
         raise ConfigError(f"listen {name}: {error}") from None
-    for listen in configuration.listens:
+    for listen in listens:
         if listen.endpoint == endpoint:
             return listen
-    there = ", ".join(listen.name for listen in configuration.listens) or "none"
+    there = ", ".join(listen.name for listen in listens) or "none"
     raise ConfigError(f"there is no Listen {name}; there is: {there}")
 
 

@@ -273,9 +273,9 @@ class Configuration:
             self._cache.put(key, view)
         return view
 
-    def listener_view(self, client_ip: str | None = None) -> View:
-        """The options of the ESMTP_Listener itself, for a client or (None) for nobody in particular."""
-        listener = next(self.tree.root.all("esmtp_listener"), None)
+    def listener_view(self, client_ip: str | None = None, kind: str = "esmtp_listener") -> View:
+        """The options of a listener itself, for a client or (None) for nobody in particular."""
+        listener = next(self.tree.root.all(kind), None)
         peers: tuple[Scope, ...] = ()
         if listener is not None and client_ip is not None:
             peers = PeerTable(listener).matching(client_address(client_ip))
