@@ -209,5 +209,7 @@ class Channel(ABC):
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._lost()
-        self._socket.close()
+        try:
+            self._lost()
+        finally:
+            self._socket.close()

@@ -65,7 +65,11 @@ class Connection(Securing):
             service.refuse_session(peering_of(facts, view, is_unix=not isinstance(address, tuple)), TOO_MANY_SESSIONS)
             _say_and_close(raw, b"" if plan.tls_from_start else TOO_MANY_SESSIONS.wire(True))
             return
-        connection = cls(listener, raw, plan, facts)
+        try:
+            connection = cls(listener, raw, plan, facts)
+        except BaseException:
+            service.counts.leave(plan.limits)
+            raise
         connection._begin()
 
     def __init__(self, listener: Listener, raw: RawSocket, plan: Plan, facts: Facts) -> None:

@@ -76,6 +76,8 @@ class Reception(Login):
         context.pathway_override = name
         context.view = configuration.view_for(self._connection.listener.stanza, facts.client_ip, name)
         context.conn["pathway"] = name
+        if context.mess:
+            context.mess["pathway"] = name
         self.session.move(context.view, facts)
         self._connection.moved()
 
@@ -99,13 +101,15 @@ class Reception(Login):
         """Count the client as coming from elsewhere: Peers, pathway, context and relay rights are found anew.
 
         So is whether it is trusted with XCLIENT and its like, as with Postfix: behind a proxy that has said whom it
-        speaks for come that client's own commands. A certificate that was shown is the proxy's: nobody it speaks for
-        may relay or log in by it.
+        speaks for come that client's own commands. A certificate that was shown and a login are the proxy's: nobody it
+        speaks for may relay by them.
         """
         self._move(facts, self.context.configuration)
-        self.session.disown_certificate()
-        if not self.session.is_authenticated:
-            self._trust_anew()
+        self.session.disown()
+        for name in ("auth_name", "auth_status", "auth_user"):
+            self.context.conn.pop(name, None)
+        self._failed_logins = 0
+        self._trust_anew()
 
     def place_client(self, facts: Facts) -> Plan:
         """Resolve what accept resolves, for a client whose proxy has just said who it is."""
@@ -130,6 +134,8 @@ class Reception(Login):
         context.view = view
         configured = view[CONTEXT]
         conn.update(configured, pathway=view.pathway)
+        if context.mess:
+            context.mess["pathway"] = view.pathway
         self.session.move(view, facts)
         self._connection.moved()
 
@@ -161,6 +167,7 @@ class Reception(Login):
             "mailfrom_string": event.line,
             "mailfrom_localpart": event.reverse_path.rpartition("@")[0] or event.reverse_path,
             "mailfrom_domain": event.domain,
+            "pathway": self.context.view.pathway,
         }
         conn = self.context.conn
         conn["message_rcpt_count"] = "0"

@@ -305,9 +305,11 @@ class Session(Answers):
         self.facts = facts
         self._use(replace(self._offer, view=view))
 
-    def disown_certificate(self) -> None:
-        """The client is another one than who showed the certificate: nobody can log in by it any more."""
+    def disown(self) -> None:
+        """The client is another one than who showed a certificate and logged in: neither counts for it."""
         self.certified_user = ""
+        self.is_authenticated = False
+        self.auth_user = self.auth_mechanism = ""
         self._use(replace(self._offer, has_certificate=False))
 
     def change_offer(self, *, add: Collection[str] = (), remove: Collection[str] = ()) -> None:

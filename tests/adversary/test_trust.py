@@ -21,8 +21,9 @@ tls_client_ca = "{folder}/ca.pem"
 ESMTP_Listener {
   tls_verified_peer_can_relay = true
   smtp_extensions = ( STARTTLS "AUTH EXTERNAL" )
+  AuthPlainParameters = [ uri = "file://{folder}/users" ]
   Listen "127.0.0.1:{port}" {
-    Peer "127.0.0.2" { smtp_extensions = ( STARTTLS "AUTH EXTERNAL" XCLIENT XREMOTEIP ) }
+    Peer "127.0.0.2" { smtp_extensions = ( STARTTLS "AUTH EXTERNAL" "AUTH PLAIN" XCLIENT XREMOTEIP ) }
   }
 }
 """
@@ -36,6 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     authority.write(folder / "ca.pem")
     authority.issue("mx.example.com").write(folder / "mx.pem")
     authority.issue("proxy.example").write(folder / "proxy.pem")
+    (folder / "users").write_text("proxy:secret\n")
     with serving(folder, CONF) as running:
         yield running
 
@@ -78,4 +80,17 @@ def test_a_login_of_the_proxy_is_not_its_clients(server: Server) -> None:
         assert client.say(AUTH_EXTERNAL).startswith(b"235 ")
         assert client.say(b"XCLIENT ADDR=192.0.2.9").startswith(b"220 ")
         assert client.say(b"EHLO client.example").startswith(b"250-")
+        assert not relays(client)
+
+
+@pytest.mark.parametrize("command", [b"XREMOTEIP 127.0.0.9", b"XCLIENT ADDR=127.0.0.9"])
+def test_a_proxys_login_is_not_its_clients(server: Server, command: bytes) -> None:
+    with TlsClient(server.port, "127.0.0.2") as client:
+        client.reply()
+        client.say(b"EHLO proxy.example")
+        assert client.say(b"AUTH PLAIN AHByb3h5AHNlY3JldA==").startswith(b"235 ")
+        assert relays(client)
+        client.say(b"RSET")
+        assert client.say(command)[:1] == b"2"
+        client.say(b"EHLO client.example")
         assert not relays(client)
