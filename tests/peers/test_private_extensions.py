@@ -135,6 +135,7 @@ def test_xremoteip_moves_and_what_is_open_goes_on(server: Running) -> None:
     assert (found["shared"], found["net"]) == ("clients", "clients")
     assert "peer" not in found
     assert found["[message] mailfrom_domain"] == "example.net"
+    assert found["[message] pathway"] == "default", "a message begins with the pathway of its session"
     assert client.say(b"EHLO x").startswith(b"250-clients.example says EHLO to 192.0.2.130\r\n")
 
 

@@ -225,6 +225,7 @@ def test_contexts_are_kept_with_the_message(tmp_path: Path) -> None:
         assert kept["mess"] == {
             "mailfrom_localpart": "a",
             "mailfrom_domain": "example.net",
+            "pathway": "default",
             "rcptto_string": "RCPT TO:<c@example.com>",
             "rcptto_localpart": "c",
             "rcptto_domain": "example.com",
