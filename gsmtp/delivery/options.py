@@ -388,6 +388,6 @@ DEBUG_LEVEL: Option[str] = declare(
         scopes=_MAILDIR,
         doc="Lowest level of the module's messages that are logged.",
         source="Momentum: options common to modules",
-        unserved="`gsmtp run --log-level` sets the level of the whole log",
+        unserved="it has no messages of its own: what becomes of mail is always logged",
     )
 )

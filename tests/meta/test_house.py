@@ -166,6 +166,17 @@ def test_configurations_load_cleanly() -> None:
     assert [line for line in run.stdout.splitlines() if line.endswith(": ok")] == [f"{name}: ok" for name in names]
 
 
+def test_what_the_gateway_has_commented_out_would_load_cleanly(tmp_path: Path) -> None:
+    code = r"(Listen |Peer |\}|[a-z_]+ += |ec_logger |scriptlet |script |maildir )"
+    text, count = re.subn(
+        rf"^( *)# ( *{code})", r"\1\2", (ROOT / "conf/ecelerity.conf").read_text(), flags=re.MULTILINE
+    )
+    assert count > 20
+    (tmp_path / "gateway.conf").write_text(text)
+    run = _gsmtp("check", "gateway.conf", folder=tmp_path)
+    assert run.stdout == "gateway.conf: ok\n"
+
+
 def test_yaml_and_conf_samples_are_the_same_configuration() -> None:
     """conf/gsmtp.yaml is conf/dev.conf in the other spelling, to the last value."""
     from_conf = _gsmtp("explain", "conf/dev.conf", "esmtp_listener listen 127.0.0.1:2525")
