@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
+from weakref import WeakSet
 
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope, Recipient
@@ -110,6 +112,13 @@ class Connection:
         self.client = client
         self.hop = hop
         self._sock: HopSocket | None = sock
+        CONNECTIONS.add(self)
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor, -1 once it is closed or where it has none."""
+        fileno = getattr(self._sock, "fileno", None)
+        return int(fileno()) if fileno is not None else -1
 
     @classmethod
     def open(cls, hop: Hop, mode: Mode, hello_name: str, limits: Limits, connect: Connect) -> Connection:
@@ -249,6 +258,10 @@ class Connection:
         if sock is not None:
             self.client.fail(CONNECTION_CLOSED)
             sock.close()
+
+
+CONNECTIONS: Final[WeakSet[Connection]] = WeakSet()
+"""Those of this process, for the console; closed ones have no descriptor."""
 
 
 def _remote_ip(sock: HopSocket) -> str:

@@ -15,9 +15,10 @@ from gsmtp.policy.chain import Chain, Hook
 from gsmtp.policy.context import Context
 from gsmtp.policy.decision import Phase
 from tests.support.certificates import Authority
-from tests.support.console import console_of
+from tests.support.console import ConsoleClient, console_of
 from tests.support.inprocess import running
 from tests.support.server import serving
+from tests.support.sink import Sink
 from tests.support.waiting import wait_until
 
 
@@ -88,6 +89,27 @@ def test_tls_contexts_are_shown_and_made_anew(tmp_path: Path) -> None:
         secured.sendall(b"NOOP\r\n")
         assert secured.recv(100).startswith(b"250")  # who was there keeps what they have
         secured.close()
+
+
+def test_connections_to_next_hops_are_shown(tmp_path: Path) -> None:
+    conf = """
+    spoolbase = "{folder}/spool"
+    spool_reserve = 0
+    relay_domains = ( "example.com" )
+    ESMTP_Listener { Listen "127.0.0.1:{port}" { } }
+    Control_Listener { Listen "{folder}/control" { } }
+    Domain "example.com" { gateway = "GATEWAY" delivery_method = "LMTP" }
+    """
+    with Sink(lmtp=True) as sink, serving(tmp_path, conf.replace("GATEWAY", sink.gateway)) as server:
+        console = ConsoleClient(str(tmp_path / "control"))
+        assert console.lines("show outbound") == []
+        with server.client() as client:
+            client.sendmail("a@example.net", ["b@example.com"], b"Subject: x\r\n\r\nx\r\n")
+        wait_until(lambda: console.data("summary")["delivered"] == 1, "the delivery")
+        (line,) = console.lines("show outbound")  # it waits for more mail
+        assert re.fullmatch(rf"\d+: \[outbound/lmtp\] {re.escape(sink.gateway)} IPv4 127\.0\.0\.1", line)
+        assert console.data("summary")["total_queue"] == 0
+        console.close()
 
 
 @pytest.mark.durability
