@@ -183,6 +183,9 @@ class ControlSession:
                 self._answer(Answer(True, "bye"))
                 return
             view = self._now
+            if view[ALWAYS_DENY]:  # set since the session began
+                self._answer(Answer(False, "Not authorized"))
+                return
             if text[:6].lower() == "login ":
                 if not self._log_in(view, text[6:].strip()):
                     return
@@ -192,6 +195,7 @@ class ControlSession:
                 if before_login >= _MOST_BEFORE_LOGIN:
                     return
             elif text:
+                self.user = self.user or ANONYMOUS
                 console.user, console.view = self.user, view
                 self.is_busy = True
                 try:

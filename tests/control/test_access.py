@@ -289,6 +289,21 @@ def test_roles_change_with_the_configuration_in_a_running_session(tmp_path: Path
         assert console.say("pid") == DENIED
 
 
+def test_doors_that_a_reload_shuts_are_shut_for_those_inside_too(tmp_path: Path) -> None:
+    conf = _files(tmp_path).replace("Enable_Authentication = true", "Enable_Authentication = false")
+    with running(tmp_path, conf) as server:
+        operator, guest = console_of(server, 0), console_of(server, 1)
+        assert guest.lines("authz id") == ['<AuthzInformation username="anonymous"><Roles></Roles></AuthzInformation>']
+        operator.lines("config set control_listener listen 127.0.0.1:0 enable_authentication true")
+        assert guest.say("pid") == ["ERR Authorization required for console session"]
+        assert guest.log_in("alice", "s3cret", "PLAIN") == "OK logged in as alice"
+        assert guest.lines("pid")
+        operator.lines("config set control_listener listen 127.0.0.1:0 always_deny true")
+        assert guest.say("pid") == ["ERR Not authorized"]
+        assert guest.is_closed()
+        assert operator.lines("pid")
+
+
 def test_names_of_the_configuration_are_completed_for_those_who_may_see_them(tmp_path: Path) -> None:
     (tmp_path / "roles").write_text(f"operator:{ME}\n")
     with running(tmp_path, ROLES.format(folder=tmp_path)) as server:
