@@ -155,7 +155,10 @@ class Interactive:
             try:
                 status, lines = self._client.call(f"complete {line}")
                 self._found = [f"{line} " for line in lines] if status.is_good else []  # readline adds no blank
-            except (Closed, OSError):
+            except (Closed, OSError, ValueError):
+                self._found = []
+            except KeyboardInterrupt:  # half an answer may be left: the next command connects anew
+                self._client.close()
                 self._found = []
         return self._found[number] if number < len(self._found) else None
 

@@ -172,6 +172,12 @@ class Terminal:
         """Type, as it comes from the keyboard."""
         os.write(self._master, text.encode())
 
+    def interrupt(self) -> None:
+        """Ctrl-C, once it waits for a key: Python sees one that comes at another moment with the next key only."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the wait for a key", WAIT_S)
+        self.type("\x03")
+
     def until(self, pattern: str) -> str:
         """What was shown up to and with what a pattern finds; it is forgotten then."""
         deadline = time.monotonic() + WAIT_S
@@ -214,7 +220,9 @@ def test_a_session_on_a_terminal(server: Server, tmp_path: Path) -> None:
     assert f"\n{server.pid}\n" in terminal.until(PROMPT)
     terminal.type("sumary\n")
     assert "ERROR: unknown command: sumary; did you mean 'summary'?" in terminal.until(PROMPT)
-    terminal.type("garbage\x03")  # Ctrl-C forgets the line
+    terminal.type("garbage")
+    terminal.until("garbage")
+    terminal.interrupt()  # forgets the line
     terminal.until(PROMPT)
     terminal.type("\\pager\n")
     assert "pager on" in terminal.until(PROMPT)
@@ -249,9 +257,7 @@ def test_tab_completes_commands_scopes_and_options(server: Server, tmp_path: Pat
     assert "Idle_Time = 300" in terminal.until(PROMPT)
     terminal.type("threads \t\t")
     terminal.until(r"cpu +io +stats")
-    terminal.type("\x03")
-    terminal.until(PROMPT)
-    terminal.type("quit\n")
+    terminal.type("\x15quit\n")  # Ctrl-U empties the line
     assert terminal.close() == 0
 
 
