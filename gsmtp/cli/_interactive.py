@@ -67,7 +67,9 @@ class Interactive:
             self._perform_anew(line)
         except KeyboardInterrupt:
             print("\ninterrupted; the server may go on with it")
-            self._connect_anew()
+            if self._connect_anew() and self._in_transaction:
+                print("the transaction is lost")
+                self._in_transaction = False
 
     def _perform_anew(self, line: str) -> None:
         """The server had closed the session, most likely because nobody typed."""
