@@ -23,9 +23,19 @@ from gsmtp.config.option import Option
 from gsmtp.config.render import render
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Tree
+from gsmtp.config.view import View
 from gsmtp.config.writeback import pending
 from gsmtp.core.errors import ConfigError, GsmtpError
-from gsmtp.runtime.options import CAPABILITIES, CHROOT, GROUP, PIDFILE, SUPPLEMENTAL_GROUPS, USER
+from gsmtp.runtime.options import (
+    BACKLOG,
+    CAPABILITIES,
+    CHROOT,
+    GROUP,
+    PIDFILE,
+    SERVER_MAX_FILE_DESCRIPTORS,
+    SUPPLEMENTAL_GROUPS,
+    USER,
+)
 from gsmtp.smtp.tls_options import TLS_ENGINE
 from gsmtp.spool.options import FORCE_FSYNC, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
 
@@ -36,6 +46,7 @@ _NEED_RESTART: tuple[Option[Any], ...] = (
     FORCE_FSYNC,
     LARGE_MESSAGE_THRESHOLD,
     PIDFILE,
+    SERVER_MAX_FILE_DESCRIPTORS,
     TLS_ENGINE,
 )
 _SECURITY: tuple[Option[Any], ...] = (USER, GROUP, SUPPLEMENTAL_GROUPS, CAPABILITIES, CHROOT)
@@ -178,10 +189,18 @@ class Reloading(Parts):
 
 
 def _unchangeable(old: Configuration, new: Configuration) -> Iterator[str]:
+    """What has changed of the options that a running server can't change."""
     for option in _NEED_RESTART:
         if old.view[option] != new.view[option]:
             yield option.name
     before, after = (next(iter(one.stanzas("security")), None) for one in (old, new))
     for option in _SECURITY:
-        if (before[option] if before else option.default) != (after[option] if after else option.default):
+        if _value(before, option) != _value(after, option):
             yield f"Security {option.name}"
+    for name in dict.fromkeys(pool.spelled or "" for one in (old, new) for pool in one.tree.root.all("threadpool")):
+        if _value(old.threadpool(name), BACKLOG) != _value(new.threadpool(name), BACKLOG):
+            yield f'{BACKLOG.name} of ThreadPool "{name}"'
+
+
+def _value(view: View | None, option: Option[Any]) -> Any:
+    return view[option] if view is not None else option.default

@@ -146,6 +146,7 @@ def test_a_bad_value_changes_nothing_and_says_why(desk: Desk) -> None:
     ("line", "remark"),
     [
         ("config set spoolbase /var/spool/x", "Spoolbase needs a restart to take effect."),
+        ("config set force_fsync false", "Force_Fsync needs a restart to take effect."),
         ("config set esmtp_listener listen :25 listen_backlog 5",
          "Listen_Backlog takes effect when the socket is made anew."),
         ("config set hostname x.example", "Hostname = x.example"),

@@ -117,6 +117,23 @@ def test_socket_options_don_t(tmp_path: Path) -> None:
         client.close()
 
 
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("force_fsync = false", "Force_Fsync"),
+        ("large_message_threshold = 5000", "Large_Message_Threshold"),
+        ("server_max_file_descriptors = 500", "Server_Max_File_Descriptors"),
+        ("spool_mode = 0600", "Spool_Mode"),
+        ("security { supplemental_groups = ( users ) }", "Security Supplemental_Groups"),
+        ('threadpool "io" { backlog = 5 }', 'Backlog of ThreadPool "io"'),
+    ],
+)
+def test_what_needs_a_restart_is_named(tmp_path: Path, setting: str, named: str) -> None:
+    with running(tmp_path, conf()) as server:
+        reload(server, conf(setting))
+        server.wait_for(lambda: f"{named} changed: needs a restart, the running value stays" in str(server.log))
+
+
 def test_the_text_is_that_of_the_old_configuration(tmp_path: Path) -> None:
     with running(tmp_path, conf(inside='reconfig_message = "4.3.2 come back in a second"')) as server:
         client = server.client().greet()
