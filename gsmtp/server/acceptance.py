@@ -223,9 +223,10 @@ class Acceptance:
     def _refuse(self, phase: Phase, decision: Decision) -> bool:
         reply = decision.reply
         assert reply is not None
+        state = self._state_name(phase)
         if phase is Phase.DATA:
             self.drop_body()
-        self._tell_rejection(self.session.state_name, decision)
+        self._tell_rejection(state, decision)
         if phase is Phase.DATA:
             self._message_id = ""
         self.session.reply(reply)
@@ -233,7 +234,7 @@ class Acceptance:
 
     def _discard(self, phase: Phase, decision: Decision) -> bool:
         """Say yes and forget: the recipient, or the message."""
-        self._tell_rejection(self.session.state_name, decision)
+        self._tell_rejection(self._state_name(phase), decision)
         if phase is Phase.DATA:
             self.drop_body()
             self._message_id = ""
@@ -241,6 +242,10 @@ class Acceptance:
         if phase is Phase.RCPT:
             self.session.transaction.recipients[-1].drop = True
         return True
+
+    def _state_name(self, phase: Phase) -> str:
+        """Momentum's name of the state in which a phase decides."""
+        return self._phases.state if phase is Phase.DATA and self._phases is not None else self.session.state_name
 
     def _tell_rejection(self, state: str, decision: Decision) -> None:
         """Count and log a refusal; the peer gets the reply, the log the reason too."""

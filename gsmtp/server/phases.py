@@ -24,6 +24,8 @@ Judged = tuple[Recipient, Decision]
 _WHOLE = (Phase.RCPT_LIST, Phase.DATA, Phase.DATA_SPOOL)
 _EACH = (Phase.EACH_RCPT, Phase.SET_BINDING, Phase.FINAL)
 
+_JUDGED, _SPOOLED = "sending body response", "async body response"
+
 
 class MessagePhases:
     """One message's way through them.
@@ -36,9 +38,10 @@ class MessagePhases:
     Attributes:
         refused: recipients that policy refused, each with its decision.
         discarded: recipients that are to be forgotten.
+        state: Momentum's name of the reception state (reference/console-and-logs.md section 4).
     """
 
-    __slots__ = ("_chain", "_context", "discarded", "message", "refused")
+    __slots__ = ("_chain", "_context", "discarded", "message", "refused", "state")
 
     def __init__(self, chain: Chain, context: Context, message: Message) -> None:
         self._chain = chain
@@ -46,6 +49,7 @@ class MessagePhases:
         self.message = message
         self.refused: list[Judged] = []
         self.discarded: list[Judged] = []
+        self.state = _JUDGED
 
     @property
     def may_block(self) -> bool:
@@ -61,6 +65,7 @@ class MessagePhases:
         message = self.message
         delay_s = 0.0
         for phase in _WHOLE:
+            self.state = _SPOOLED if phase is Phase.DATA_SPOOL else _JUDGED
             decision = chain.run(phase, self._context, message)
             delay_s += decision.delay_s
             if decision.reply is not None:

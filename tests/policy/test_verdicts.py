@@ -236,3 +236,19 @@ def test_refused_recipients_are_dropped_where_no_bounces_are_wanted(tmp_path: Pa
         assert play(server.client())["data"].startswith(b"250")
         assert [one["recipients"] for one in spooled(server)] == [[("c@example.com", "queued", "", "")]]
         assert 'reply="550 5.1.1 nobody"' in str(server.log)
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"),
+    [
+        ("data", "sending body response"),
+        ("data_spool", "async body response"),
+        ("each_rcpt", "async body response"),
+    ],
+)
+def test_the_rejectlog_names_the_state_of_the_phase(tmp_path: Path, phase: str, state: str) -> None:
+    code = f"class P(Hook):\n    def {phase}(self, conn, ctx, message):\n        return Reject(550, '5.7.1 no')\n"
+    files = " ".join(f'{name} = "{tmp_path}/{name}"' for name in ("mainlog", "rejectlog", "paniclog", "acctlog"))
+    with policed(tmp_path, code, conf=f'ec_logger "l" {{ {files} }}\n') as server:
+        assert play(server.client())["data"] == b"550 5.7.1 no\r\n"
+        server.wait_for(lambda: f'P="{state}" E=550 ' in (tmp_path / "rejectlog").read_text())
