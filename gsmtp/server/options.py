@@ -49,6 +49,7 @@ IDLE_TIME: Option[int] = declare(
     )
 )
 
+
 def _optional_rate(value: Value) -> Rate | None:
     return kinds.rate.parse(value) if kinds.scalar_text(value) else None
 

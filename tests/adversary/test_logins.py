@@ -15,7 +15,7 @@ from gsmtp.auth.stores.file import FileStore
 from gsmtp.sasl.digest import response_value
 from gsmtp.sasl.need import Answer, CheckPassword, FetchSecret, Need, ScramSecret, Status
 from tests.auth.test_login import BAD, cram, plain
-from tests.support.inprocess import Client, Running, running
+from tests.support.inprocess import Client, running
 
 FOREVER = 1e12
 CONF = """
@@ -141,11 +141,8 @@ def test_a_session_is_not_held_for_ever_by_a_secret_that_is_none(tmp_path: Path,
         client = server.client().greet()
         digest_md5(client, b"ann", b"0" * 32)
         client.close()
-        _all_gone(server)
-
-
-def _all_gone(server: Running) -> None:
-    server.wait_for(lambda: not server.sessions, "the session stays")
+        server.wait_for(lambda: not server.sessions, "the session stays")
+        assert not server.sessions
 
 
 CRYPT = "$5$rounds=1000$salt$pI2PXZ3zrjMAwFUtMqXUHXqXNjbPPw2hXNQXoHcPY17"

@@ -237,8 +237,8 @@ def test_errors_point_and_help(text: str, expected: str) -> None:
         ),
         (
             "tls = no\nDomain a.example { tls = required }",
-            "1:1: warning: option tls is not served: mail is handed on in clear text: TLS is not spoken to the next host "
-            "yet",
+            "1:1: warning: option tls is not served: mail is handed on in clear text: TLS is not spoken to the next "
+            "host yet",
         ),
         (
             'snmp { anything = 1 nested "x" { at = all } }',

@@ -8,7 +8,6 @@ import pwd
 import re
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,9 +208,7 @@ def test_a_silent_client_is_disconnected(tmp_path: Path) -> None:
     conf = f'Control_Listener {{ timeout = 1 Listen "{tmp_path}/control" {{ }} }}'
     with running(tmp_path, conf) as server:
         console = console_of(server)
-        began = time.monotonic()
         assert console.is_closed()
-        assert time.monotonic() - began > 0.5
         server.wait_for(lambda: "idle timeout" in str(server.log))
 
 

@@ -45,7 +45,7 @@ def test_caches_on_the_console(tmp_path: Path) -> None:
             "                           0   0   0   0        0        0   0   0   0      0",
         )
         assert _do(server, "cache stats") == _do(server, "ds_core stats")
-        assert _do(server, "cache stat", "b").lines == (*HEAD, "b", _do(server, "ds_core stats").lines[-1])
+        assert _do(server, "cache stat", "b").lines == (*HEAD, "b", tuple(_do(server, "ds_core stats").lines)[-1])
         assert _do(server, "cache list").lines == ("a_long_name", "b")
         assert _do(server, "ds_core flush", "a_long_name").lines == ("flushed 2 entries from cache 'a_long_name'",)
         assert _do(server, "ds_core flush", "cache", "b").lines == ("flushed 0 entries from cache 'b'",)

@@ -77,7 +77,7 @@ def test_a_data_base_fills_a_table(folder: Path) -> None:
 
 def test_the_console_lists_and_tells_trouble(folder: Path) -> None:
     with running(folder, CONF.format(folder=folder)) as server:
-        lines = _do(server, "cidrdb list").lines
+        lines = tuple(_do(server, "cidrdb list").lines)
         assert re.fullmatch(r"blocked \[refresh in (1800|1799) seconds\]", lines[0])
         assert lines[1:] == ("mine [refresh in 0 seconds]", "partners [refresh in 0 seconds]")
         (folder / "blocked").unlink()

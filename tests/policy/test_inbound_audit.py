@@ -23,7 +23,7 @@ WINDOW_S = 100_000_000
 def _show(server: Running, network: str) -> tuple[str, ...]:
     command = COMMANDS.get("inbound_audit show ip")
     assert command is not None
-    return command.run(Console(server.supervisor, "test"), [network]).lines
+    return tuple(command.run(Console(server.supervisor, "test"), [network]).lines)
 
 
 def _use(server: Running, source: str) -> None:

@@ -7,8 +7,8 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsmtp.smtp.parser import parse_mail, parse_rcpt
 from gsmtp.smtp.extension import Offer
+from gsmtp.smtp.parser import parse_mail, parse_rcpt
 from gsmtp.smtp.profile import profile_for
 from tests.engine.driving import play, view_of
 
