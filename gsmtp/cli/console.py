@@ -70,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(f"gsmtp: {error}", file=sys.stderr)
         return NOBODY
+    if "--json" in (*words[:1], *words[-1:]):  # said behind the socket, or last
+        words.remove("--json")
+        args.json = True
     is_for_people = not words and sys.stdin.isatty() and not args.json
     password = _Password(args.password_file, is_for_people or sys.stdin.isatty())
 

@@ -109,6 +109,15 @@ def test_data_comes_as_json(server: Server) -> None:
     assert json.loads(out)["inbound_concurrency"] == 0
 
 
+@pytest.mark.parametrize(
+    "words", [("--json", "SOCKET", "summary"), ("SOCKET", "--json", "summary"), ("SOCKET", "summary", "--json")]
+)
+def test_json_may_be_asked_for_anywhere(server: Server, words: tuple[str, ...]) -> None:
+    status, out, _ = _run(*(str(server.folder / "control") if word == "SOCKET" else word for word in words))
+    assert status == 0
+    assert "inbound_concurrency" in json.loads(out)
+
+
 def test_words_that_the_shell_kept_together_stay_together(server: Server) -> None:
     socket = str(server.folder / "control")
     words = ("config", "set", "esmtp_listener", "static_banner", '220 a "b" \\ c')
