@@ -70,7 +70,10 @@ class Connection(Securing):
         except BaseException:
             service.counts.leave(plan.limits)
             raise
-        connection._begin()
+        try:
+            connection._begin()
+        except Exception:  # noqa: BLE001 - told by break_off
+            connection.break_off()
 
     def __init__(self, listener: Listener, raw: RawSocket, plan: Plan, facts: Facts) -> None:
         super().__init__(raw, listener.loop, listener, plan)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from gsmtp.runtime.tls_contexts import Made
 from tests.support.certificates import Authority
 from tests.support.inprocess import running
 
@@ -76,3 +79,19 @@ def test_a_header_that_comes_after_its_listener_has_gone(tmp_path: Path) -> None
         assert client.reply().startswith(b"220 ")
         assert client.code(b"EHLO client.example") == 250
         assert client.say(b"MAIL FROM:<a@example.net>").startswith(b"421 4.3.2 ")
+
+
+def test_a_session_that_can_not_begin_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = Authority("tests").issue("mx.example.com").write(tmp_path / "mx.pem")
+    conf = f'ESMTP_Listener {{ Listen "127.0.0.1:0" {{ Use_SSL = true  TLS_Certificate = "{certificate}" }} }}'
+
+    def broken(_made: Made) -> None:
+        raise RuntimeError("a bug of ours")
+
+    with running(tmp_path, conf) as server:
+        monkeypatch.setattr(Made, "begin", broken)
+        client = server.client()
+        assert client.is_closed()
+        server.wait_for(lambda: not server.sessions, "the session stays")
+        assert server.supervisor.service.counts.service == 0
+        client.close()
