@@ -177,7 +177,7 @@ class Attempt:
         connection_id: of the session that it came by.
         sender: the reverse-path, "" for the null sender.
         recipient: its address.
-        domain: of the recipient, lower case.
+        domain: the routing domain: the gateway's host where one is set, else the recipient's, lower case.
         hop: who answered, as the configuration names it.
         reply: the answer, code included.
         attempts: how many there were, this one included.

@@ -54,6 +54,7 @@ class Route:
         view: the options for the transport.
         domain_view: the options of the recipient's domain: retries, limits.
         key: names the destination, e.g. ``lmtp 10.0.0.20:24``; equal for domains that share their next hops.
+        gateway: the host that has taken the routing domain's place, "" where none has.
     """
 
     transport: str
@@ -61,6 +62,7 @@ class Route:
     view: View
     domain_view: View
     key: str
+    gateway: str = ""
 
 
 class Router:
@@ -113,14 +115,15 @@ class Router:
                 f'Domain "{domain}" nor the global scope sets gateway or routes (MX records are not looked up yet)'
             )
         view = domain_view
-        if not routes:
-            view = self._with_routing_domain(domain_view, parse_gateway(gateway, 25).host)
+        gateway_host = "" if routes else parse_gateway(gateway, 25).host
+        if gateway_host:
+            view = self._with_routing_domain(domain_view, gateway_host)
         method = view[DELIVERY_METHOD]
         port = view[LMTP_PORT] if method == "LMTP" else view[REMOTE_SMTP_PORT]
         hops = parse_routes(routes, port) if routes else (parse_gateway(gateway, port),)
         transport = "lmtp" if method == "LMTP" else "smtp"
         key = f"{method.lower()} {','.join(map(str, hops))}"
-        return Route(transport, hops, view, view, key)
+        return Route(transport, hops, view, view, key, gateway_host)
 
     def _with_routing_domain(self, domain_view: View, gateway_host: str) -> View:
         """The domain's own scopes, then those of ``Domain "gateway"``, then the global scope."""

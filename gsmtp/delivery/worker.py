@@ -115,7 +115,7 @@ class Worker:
         for due, outcome in zip(batch.dues, outcomes, strict=True):
             record = conclude(due, outcome, envelope.received_wall, now, batch.policy)
             records.append(record)
-            self._tell(record, outcome, due, envelope)
+            self._tell(record, outcome, due, envelope, batch.route)
         return records
 
     def _envelope(self, message_id: str) -> Envelope | None:
@@ -172,7 +172,7 @@ class Worker:
             found = self._transports[name] = kind(self._tools)
         return found
 
-    def _tell(self, record: Record, outcome: Outcome, due: Due, envelope: Envelope) -> None:
+    def _tell(self, record: Record, outcome: Outcome, due: Due, envelope: Envelope, route: Route | None) -> None:
         kind = {State.DELIVERED: "delivered", State.QUEUED: "deferred"}.get(record.state, "failed")
         if outcome.reply is BLACKHOLED:
             kind = "failed"  # forgotten as asked for, and logged as a failure (reference/esmtp-listener.md section 6)
@@ -183,7 +183,7 @@ class Worker:
                 connection_id=envelope.connection_id,
                 sender=envelope.reverse_path,
                 recipient=due.address,
-                domain=due.domain,
+                domain=(route.gateway if route is not None else "") or due.domain,
                 hop=record.hop,
                 reply=record.reply,
                 attempts=record.attempts,

@@ -139,6 +139,17 @@ def test_a_message_goes_into_the_maildir_and_leaves_the_spool(tmp_path: Path) ->
         ]
 
 
+@pytest.mark.parametrize(("option", "told"), [("Gateway", "127.0.0.1"), ("Routes", "a.example")])
+def test_a_gateway_is_the_domain_that_is_told(option: str, told: str) -> None:
+    """It takes the routing domain's place; Routes doesn't (reference/policy-and-context.md section 5)."""
+    with Sink() as sink:
+        value = sink.gateway if option == "Gateway" else (sink.gateway,)
+        with house(configuration({"a.example": {option: value}})) as home:
+            home.accept("u@a.example")
+            wait(lambda: home.delivery.stats().delivered == 1, "delivery")
+            assert [attempt.domain for attempt in home.told.deliveries] == [told]
+
+
 def test_mail_that_was_there_at_the_start_is_delivered(tmp_path: Path) -> None:
     conf = configuration(maildirs={"local": {"Basedir": str(tmp_path), "All_Domains": True}})
     home = House(MemorySpool(), conf)

@@ -92,7 +92,7 @@ def test_a_failed_attempt_tells_stage_and_answer(tmp_path: Path) -> None:
     with running(tmp_path, LISTENER + route + ec_logger(tmp_path), base=DELIVERING) as server:
         server.client().greet().transaction()
         fields = mainlog(server, tmp_path, 2)[1]
-        assert fields[3:9] == ["T", "example.com", "0", "default", "default", "0"]
+        assert fields[3:9] == ["T", "127.0.0.1", "0", "default", "default", "0"]
         assert fields[9] == "0"
         assert fields[11] == ""
         assert fields[12].startswith("451 4.4.1 [internal] No valid hosts")
