@@ -15,6 +15,7 @@ from gsmtp.auth.authenticator import Authenticator
 from gsmtp.config.scopes import Configuration, predefined_pool
 from gsmtp.core.clock import SystemClock
 from gsmtp.datasource.store import Datasources
+from gsmtp.delivery.transport import stanza_transports
 from gsmtp.observe.logs import EventLog
 from gsmtp.policy.chain import HOOKS, Chain
 from gsmtp.policy.offload import use_pools
@@ -86,6 +87,9 @@ def prepare(configuration: Configuration, old: Resources | None, around: Surroun
     Raises:
         ConfigError: one of them can't be built; what was built before it is given up again.
     """
+    for _, kind in stanza_transports():
+        for view in configuration.stanzas(kind.stanza):
+            kind.examine(view)
     datasources = Datasources.build(configuration, old.datasources if old else None, around.mailbox, SystemClock())
     try:
         tls = around.native.call(prepare_tls, configuration)

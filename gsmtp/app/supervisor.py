@@ -27,7 +27,7 @@ from gsmtp.delivery.queue import Delivery
 from gsmtp.runtime.identity import become, inside, owner_of, raise_file_limit
 from gsmtp.runtime.options import PIDFILE
 from gsmtp.server.service import Service
-from gsmtp.spool.options import FORCE_FSYNC, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
+from gsmtp.spool.options import FORCE_FSYNC, IN_DOUBT, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
 from gsmtp.spool.sqlite import SqliteSpool
 
 _DRAIN_TICK_S = 0.01
@@ -62,6 +62,7 @@ class Supervisor(Reloading):
                 fsync=view[FORCE_FSYNC],
                 large_threshold=view[LARGE_MESSAGE_THRESHOLD],
                 reserve_bytes=view[SPOOL_RESERVE],
+                hold_in_doubt=view[IN_DOUBT] == "hold",
             )
         except BaseException:
             self._listeners.close()
@@ -107,8 +108,12 @@ class Supervisor(Reloading):
                 unfinished_removed=found.unfinished_removed,
                 orphans_removed=found.orphans_removed,
             )
-        for message_id, reason in found.failed:
+        for message_id, reason in found.dead:
             self._events.event("error", "spool", "message lost its body", id=message_id, reason=reason)
+        for message_id, address in found.in_doubt:
+            self._events.event(
+                "warning", "spool", "may have been delivered before the crash", id=message_id, to=address
+            )
 
     def _say_ready(self) -> None:
         addresses = self._listeners.addresses()

@@ -47,6 +47,10 @@ class Registry(Generic[T]):
         """All registered names, sorted."""
         return sorted(self._things)
 
+    def items(self) -> list[tuple[str, T]]:
+        """Names and things, by name."""
+        return sorted(self._things.items())
+
     def __iter__(self) -> Iterator[T]:
         return iter(self._things.values())
 

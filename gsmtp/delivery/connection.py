@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakSet
 
 from gsmtp.config.view import View
-from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.stages import Stage
 from gsmtp.delivery.client import CONNECTION_CLOSED, Client, Mode
@@ -29,7 +28,7 @@ from gsmtp.delivery.options import (
     RSET_TIMEOUT,
 )
 from gsmtp.delivery.steps import Step
-from gsmtp.delivery.transport import Connect, HopSocket, Native, Outcome
+from gsmtp.delivery.transport import Connect, HopSocket, Job, Native, Outcome
 from gsmtp.spool.base import StoredBody
 
 TIMED_OUT = "450 4.4.1 [internal] Connection Timed Out"
@@ -157,18 +156,16 @@ class Connection:
                 raise HopUnreachable(TIMED_OUT, what, client.stage, client.remote)
             raise HopUnreachable(NO_VALID_HOSTS, f"{self.hop} said {refusal}", client.stage, client.remote)
 
-    def deliver(
-        self, envelope: Envelope, recipients: Sequence[Recipient], body: StoredBody, limits: Limits, native: Native
-    ) -> list[Outcome]:
+    def deliver(self, job: Job, limits: Limits, native: Native) -> list[Outcome]:
         """Make one transaction: one Outcome a recipient. Raises DeliveryError when the body can't be read."""
         client = self.client
-        client.begin(envelope, recipients, body.size_bytes)
+        client.begin(job.envelope, job.recipients, job.body.size_bytes)
         replies = client.replies
         end = time.monotonic() + limits.for_step(client.step)
         try:
             while not client.transaction_done:
                 if client.wants_body:
-                    self._send_body(body, limits, native)
+                    self._send_body(job, limits, native)
                     end = time.monotonic() + limits.body_s
                 else:
                     self._send(client.data_to_send(), limits.for_step(client.step))
@@ -182,11 +179,11 @@ class Connection:
                 self.abandon()
         return client.outcomes()
 
-    def _send_body(self, body: StoredBody, limits: Limits, native: Native) -> None:
+    def _send_body(self, job: Job, limits: Limits, native: Native) -> None:
         client = self.client
         waiting = client.data_to_send()
         try:
-            for piece in _pieces(body, native):
+            for piece in _pieces(job.body, native):
                 if waiting:
                     self._send(waiting, limits.body_s)
                 if client.is_closed:
@@ -197,6 +194,11 @@ class Connection:
             self.abandon()
             raise DeliveryError(f"451 4.3.0 [internal] the message can't be read: {error}") from error
         if not client.is_closed:
+            try:
+                job.mark()
+            except SpoolError as error:
+                self.abandon()
+                raise DeliveryError(f"451 4.3.0 [internal] the spool can't note what comes: {error}") from error
             client.end_body()
             self._send(waiting + client.data_to_send(), limits.body_s)
 

@@ -24,6 +24,7 @@ from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.failures import Failures, KeepAll
 from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
 from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
@@ -32,7 +33,7 @@ from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
 from gsmtp.smtp.options import HOSTNAME
-from gsmtp.spool.base import Due, Record, Spool, State
+from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
 
 WINDOW = 2_000
 """Recipients in memory at the most."""
@@ -55,6 +56,7 @@ class Delivery:
         native_pool: for file work.
         clock: for due times.
         log: tells of each attempt; by default the logger ``gsmtp.delivery``.
+        failures: what becomes of recipients that failed for good; by default they are kept.
         connect: makes sockets; by default gevent's.
         window: recipients in memory at the most.
 
@@ -70,6 +72,7 @@ class Delivery:
         clock: Clock | None = None,
         log: DeliveryLog | None = None,
         *,
+        failures: Failures | None = None,
         connect: Connect = green_connect,
         window: int = WINDOW,
     ) -> None:
@@ -83,7 +86,7 @@ class Delivery:
         hostname = configuration.view[HOSTNAME] or socket.gethostname()
         mono = self._clock.mono
         self._tools = Tools(native_pool, connect, ConnectionPool(mono), HopHealth(mono), hostname)
-        self._worker = Worker(spool, self._tools, self._clock, self._log)
+        self._worker = Worker(spool, self._tools, self._clock, self._log, failures or KeepAll())
         self._envelopes = EnvelopeCache(4 * window)
         self._lanes: dict[str, Lane] = {}
         self._offered: deque[Lane] = deque()
@@ -93,7 +96,7 @@ class Delivery:
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._wake = Event()
         self._settled = Event()
-        self._recorder = Recorder(spool, self._log, self._let_go)
+        self._recorder = Recorder(spool, self._log, self._let_go, self._announce)
         self._rest_s = _LEAST_REST_S
         self._held = 0
         self._active_batches = 0
@@ -103,6 +106,7 @@ class Delivery:
 
     def _configure(self, configuration: Domains) -> None:
         self._router = Router(configuration)
+        self._worker.configure(configuration)
         self._most_active = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
 
     # What the application calls.
@@ -119,6 +123,10 @@ class Delivery:
             return  # suspended or crowded: a look would find nothing that may start
         self._envelopes.put(envelope)
         self._wake.set()
+
+    def _announce(self, notice: Notice) -> None:
+        """A message of our own is in the spool."""
+        self.notify(notice.envelope)
 
     def poke(self) -> None:
         """Look into the spool now, e.g. after an operator changed due times. Doesn't block."""
@@ -171,6 +179,7 @@ class Delivery:
             self._looker.join(timeout=1.0)
             self._looker.kill(block=True, timeout=1.0)
         self._tools.connections.close_all()
+        self._worker.close()
         return ended
 
     def stop(self) -> None:
@@ -234,14 +243,14 @@ class Delivery:
 
     def _admit_one(self, due: Due, open_batches: dict[tuple[str, str, int], Batch]) -> None:
         """Put a recipient into the lane of its destination."""
-        options = self._router.options(due.domain)
-        if options[SUSPEND_DELIVERY]:
+        options = self._router.options(due.domain, due.binding)
+        if options[SUSPEND_DELIVERY] and due.wish != Wish.BOUNCE:
             self._hold(due, None, "delivery to the domain is suspended")
             return
         route: Route | None = None
         failure = ""
         try:
-            route = self._router.route(due.domain)
+            route = self._router.route(due.domain, due.binding)
             options = route.domain_view
         except DeliveryError as error:
             failure = str(error)
@@ -249,7 +258,7 @@ class Delivery:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key, 1)
-        lane.limit = options[MAX_OUTBOUND_CONNECTIONS]
+        lane.limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
         if lane.recipients >= self._window // 4:
             self._hold(due, lane, "many messages wait for the destination")
             return
@@ -257,7 +266,7 @@ class Delivery:
         place = (due.message_id, key, id(options))
         batch = open_batches.get(place)
         if batch is None or len(batch.dues) >= MAX_BATCH:
-            batch = Batch(due.message_id, route, RetryPolicy.of(options), failure, priority=due.priority)
+            batch = Batch(due.message_id, route, options, RetryPolicy.of(options), failure, priority=due.priority)
             open_batches[place] = batch
             lane.put(batch)
         batch.dues.append(due)
@@ -273,7 +282,19 @@ class Delivery:
         now = self._clock.wall()
         reply = f"451 4.3.2 [internal] {why}"
         self._recorder.write(
-            (Record(due.message_id, due.index, State.QUEUED, now + _PUT_OFF_S, due.attempts, reply, "queue", now),)
+            (
+                Record(
+                    due.message_id,
+                    due.index,
+                    State.QUEUED,
+                    now + _PUT_OFF_S,
+                    due.attempts,
+                    reply,
+                    "queue",
+                    now,
+                    due.warned,
+                ),
+            )
         )
 
     def _release(self, dues: Sequence[Due]) -> None:
@@ -323,15 +344,15 @@ class Delivery:
     def _run(self, lane: Lane, batch: Batch) -> None:
         """One green thread's life: a batch."""
         try:
-            records = self._worker.attempt(batch, self._envelopes.get(batch.message_id))
+            report = self._worker.attempt(batch, self._envelopes.get(batch.message_id))
         except gevent.GreenletExit:
             self._release(batch.dues)  # cut off at the end of the process: due again at the next start
         except Exception as error:  # noqa: BLE001 - the queue must outlive any bug below
             self._log.problem(f"the attempt for {batch.message_id} broke", error)
             self._put_off(batch)
         else:
-            if records:
-                self._recorder.write(records)
+            if report is not None:
+                self._recorder.write(report.records, report.notices)
             else:
                 self._release(batch.dues)
         finally:
@@ -343,7 +364,7 @@ class Delivery:
         again = now + batch.policy.retry_interval_s
         self._recorder.write(
             [
-                Record(d.message_id, d.index, State.QUEUED, again, d.attempts + 1, reply, "queue", now)
+                Record(d.message_id, d.index, State.QUEUED, again, d.attempts + 1, reply, "queue", now, d.warned)
                 for d in batch.dues
             ]
         )

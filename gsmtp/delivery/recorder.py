@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gsmtp.core.errors import SpoolError
 from gsmtp.delivery.worker import DeliveryLog
-from gsmtp.spool.base import Record, Spool, State
+from gsmtp.spool.base import Notice, Record, Spool, State
 
 
 class Recorder:
@@ -16,9 +16,16 @@ class Recorder:
         spool: where they are written.
         log: told once when writing starts to fail.
         settled: called on the hub with the number of recipients whose records are durable.
+        announce: called on the hub with each notice that is durable.
     """
 
-    def __init__(self, spool: Spool, log: DeliveryLog, settled: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        log: DeliveryLog,
+        settled: Callable[[int], None],
+        announce: Callable[[Notice], None],
+    ) -> None:
         self.delivered = 0
         self.failed = 0
         self.deferrals = 0
@@ -27,32 +34,35 @@ class Recorder:
         self._spool = spool
         self._log = log
         self._settled = settled
-        self._unwritten: list[Sequence[Record]] = []
+        self._announce = announce
+        self._unwritten: list[tuple[Sequence[Record], Sequence[Notice]]] = []
         self._is_told = False
 
-    def write(self, records: Sequence[Record]) -> None:
-        """Have records written. Doesn't block; call on the hub."""
-        self._spool.record(records, lambda error: self._written(records, error))
+    def write(self, records: Sequence[Record], notices: Sequence[Notice] = ()) -> None:
+        """Have records written, and notices with them. Doesn't block; call on the hub."""
+        self._spool.record(records, lambda error: self._written(records, notices, error), notices)
 
     def write_again(self) -> None:
         """Try once more what couldn't be written."""
         unwritten, self._unwritten = self._unwritten, []
-        for records in unwritten:
-            self.write(records)
+        for records, notices in unwritten:
+            self.write(records, notices)
 
-    def _written(self, records: Sequence[Record], error: SpoolError | None) -> None:
+    def _written(self, records: Sequence[Record], notices: Sequence[Notice], error: SpoolError | None) -> None:
         """On the hub: the records are durable, or weren't written and are kept for the next time."""
         if error is not None:
             # Giving the recipients back would deliver again what was delivered.
             if not self._is_told:
                 self._is_told = True
                 self._log.problem(f"outcomes of {records[0].message_id} can't be written, trying again: {error}")
-            self._unwritten.append(records)
+            self._unwritten.append((records, notices))
             return
         self._is_told = False
         for record in records:
             self._count(record)
         self._settled(len(records))
+        for notice in notices:
+            self._announce(notice)
 
     def _count(self, record: Record) -> None:
         if record.state == State.QUEUED:

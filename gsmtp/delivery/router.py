@@ -1,4 +1,4 @@
-"""Where mail for a domain goes: Maildir stanzas first, then `Routes`, then `Gateway`.
+"""Where mail for a domain goes: stanzas of transports first (maildir, …), then `Routes`, then `Gateway`.
 
 No route is a temporary failure that names what is missing, so that mail waits for the operator and is not lost; MX
 records are not looked up yet. Options are those of the recipient's domain, then those of the gateway's name
@@ -15,15 +15,13 @@ from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.hops import Hop, parse_gateway, parse_routes
 from gsmtp.delivery.options import (
-    ALL_DOMAINS,
     DELIVERY_METHOD,
-    DOMAINS,
-    ENABLED,
     GATEWAY,
     LMTP_PORT,
     REMOTE_SMTP_PORT,
     ROUTES,
 )
+from gsmtp.delivery.transport import stanza_transports
 
 TRANSPORT_NAMES = ("lmtp", "maildir", "smtp")
 """The transports that routes lead to; who delivers must have loaded them."""
@@ -55,6 +53,7 @@ class Route:
         domain_view: the options of the recipient's domain: retries, limits.
         key: names the destination, e.g. ``lmtp 10.0.0.20:24``; equal for domains that share their next hops.
         gateway: the host that has taken the routing domain's place, "" where none has.
+        most_at_once: batches at work at the most, 0 for Max_Outbound_Connections.
     """
 
     transport: str
@@ -63,6 +62,7 @@ class Route:
     domain_view: View
     key: str
     gateway: str = ""
+    most_at_once: int = 0
 
 
 class Router:
@@ -74,33 +74,35 @@ class Router:
 
     def __init__(self, configuration: Domains) -> None:
         self._configuration = configuration
-        self._maildirs = [view for view in configuration.stanzas("maildir") if view[ENABLED]]
-        self._routes: dict[str, Route | str] = {}
+        self._stanzas = [
+            (name, kind, view) for name, kind in stanza_transports() for view in configuration.stanzas(kind.stanza)
+        ]
+        self._routes: dict[tuple[str, str], Route | str] = {}
 
-    def options(self, domain: str) -> View:
-        """The options for mail to a domain, whether it has a route or not."""
+    def options(self, domain: str, binding: str = "") -> View:
+        """The options for mail to a domain, by a binding, whether it has a route or not."""
         return self._configuration.domain_view(domain)
 
-    def route(self, domain: str) -> Route:
-        """The route for a domain ("" for an unqualified postmaster).
+    def route(self, domain: str, binding: str = "") -> Route:
+        """The route for a domain ("" for an unqualified postmaster), by a binding ("" for none).
 
         Raises DeliveryError (temporary) when there is none or when what is configured isn't served.
         """
-        found = self._routes.get(domain)
+        found = self._routes.get((domain, binding))
         if found is None:
             if len(self._routes) >= _CACHED_DOMAINS:
                 self._routes.clear()
-            found = self._routes[domain] = self._find(domain)
+            found = self._routes[domain, binding] = self._find(domain, binding)
         if isinstance(found, str):
             raise DeliveryError(found)
         return found
 
-    def _find(self, domain: str) -> Route | str:
-        domain_view = self._configuration.domain_view(domain)
-        for maildir in self._maildirs:
-            if maildir[ALL_DOMAINS] or maildir[DOMAINS].matches(domain):
-                name = maildir.chain[0].spelled or ""
-                return Route("maildir", (), maildir, domain_view, f"maildir {name}".strip())
+    def _find(self, domain: str, binding: str) -> Route | str:
+        domain_view = self.options(domain, binding)
+        for name, kind, view in self._stanzas:
+            if kind.takes(view, domain):
+                key = f"{name} {view.chain[0].spelled or ''}".strip()
+                return Route(name, (), view, domain_view, key, most_at_once=kind.most_at_once(view))
         try:
             return self._onward(domain, domain_view)
         except ValueError as error:

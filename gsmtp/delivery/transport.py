@@ -1,14 +1,17 @@
-"""The contract of transports: one message, some recipients, one Outcome a recipient.
+"""The contract of transports: a Job (one message, some recipients) in, one Outcome a recipient out.
 
-A transport is a file in `delivery/transports/` whose class is registered with ``@transport("name")``. It gets what it
-needs of the process as `Tools`; it imports no gevent, so that `gsmtp check` can load it.
+A transport is a file in `delivery/transports/` whose class is registered with ``@transport("name")``. One that has a
+stanza of its own (``webhook "name" { … }``) declares it and its options in the same file and says in `takes` whose mail
+it gets: the router asks all of them, and nothing else has to be edited. It gets what it needs of the process as
+`Tools`; at import it loads no gevent, so that `gsmtp check` can load it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope, Recipient
@@ -35,6 +38,8 @@ class Outcome:
         stage: how far the attempt came, for the log.
         remote: the IP address of who answered, "" when nobody did; for the log.
         sent_bytes: how much of the body was sent, for the log.
+        keep: whether a permanent failure leaves a dead letter, whatever `Failure_Action` says.
+        retry_after_s: seconds that the next try waits at least, 0 for what the retry options say.
     """
 
     code: int
@@ -43,6 +48,8 @@ class Outcome:
     stage: Stage = field(default=Stage.NOT_CONNECTED, compare=False)
     remote: str = field(default="", compare=False)
     sent_bytes: int = field(default=0, compare=False)
+    keep: bool = False
+    retry_after_s: float = 0.0
 
     @property
     def is_delivered(self) -> bool:
@@ -119,29 +126,89 @@ class Tools:
     hostname: str
 
 
-class Transport(Protocol):
-    """Hands one message on to some of its recipients. Runs in a green thread; may wait, never blocks the hub."""
+def _unmarked() -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, tools: Tools) -> None: ...
 
-    def deliver(
-        self,
-        envelope: Envelope,
-        body: StoredBody,
-        recipients: Sequence[Recipient],
-        view: View,
-        hops: Sequence[Hop] = (),
-    ) -> list[Outcome]:
-        """One Outcome a recipient, in the order given. Raises DeliveryError when all share one failure.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One message for some of its recipients, to one destination.
 
-        Args:
-            envelope: of the message.
-            body: the message.
-            recipients: some of `envelope.recipients`, the same objects.
-            view: the options: of the recipients' domain, or of the transport's stanza.
-            hops: where to, in the order of preference; () for a transport that knows by itself.
+    Args:
+        envelope: of the message.
+        body: the message.
+        recipients: some of `envelope.recipients`, the same objects.
+        view: the options: of the recipients' domain, or of the transport's stanza.
+        hops: where to, in the order of preference; () for a transport that knows by itself.
+        attempts: tries before this one, the most of any of the recipients.
+        mark: to be called right before the other end may take responsibility (the final dot, the last bytes of a
+            request): notes in the spool that from now on a crash leaves the message in doubt. Blocks; raises
+            SpoolError, upon which nothing more is to be sent (RFC 1047).
+    """
+
+    envelope: Envelope
+    body: StoredBody
+    recipients: Sequence[Recipient]
+    view: View
+    hops: Sequence[Hop] = ()
+    attempts: int = 0
+    mark: Callable[[], None] = _unmarked
+
+
+class Transport(ABC):
+    """Hands messages on. One object serves the whole process; its methods run in green threads, may wait, and never
+    block the hub.
+
+    Args:
+        tools: of the process.
+
+    Attributes:
+        stanza: word of the stanzas that send mail here, in lower case; "" for a transport that Routes lead to.
+        order: stanza transports with a lower one are asked first; equal ones in the order of their names.
+        keeps_refused: whether ``Failure_Action = "auto"`` keeps what it refuses for good as a dead letter; else the
+            sender gets a bounce.
+    """
+
+    stanza: ClassVar[str] = ""
+    order: ClassVar[int] = 50
+    keeps_refused: ClassVar[bool] = False
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+
+    @classmethod
+    def takes(cls, view: View, domain: str) -> bool:
+        """Whether a stanza with these options takes mail for a domain (lower case, "" for an unqualified address)."""
+        return False
+
+    @classmethod
+    def most_at_once(cls, view: View) -> int:
+        """Jobs of one stanza at a time at the most; 0 leaves it to Max_Outbound_Connections."""
+        return 0
+
+    @classmethod  # noqa: B027 - most have nothing to try
+    def examine(cls, view: View) -> None:
+        """Try what only the start and a reload can find out about a stanza (a handler that can't be imported).
+
+        Blocks. Raises ConfigError with the place; nothing may have changed then.
         """
+
+    def configure(self, views: Sequence[View]) -> None:  # noqa: B027 - most look at the job's view only
+        """These are the stanzas from now on: at the start and after each reload. Must not block."""
+
+    @abstractmethod
+    def deliver(self, job: Job) -> list[Outcome]:
+        """One Outcome a recipient, in order. Raises DeliveryError when all share one failure."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of connections, threads and processes: the server stops."""
 
 
 TRANSPORTS: Registry[type[Transport]] = Registry("transport")
 transport = TRANSPORTS.register
+
+
+def stanza_transports() -> list[tuple[str, type[Transport]]]:
+    """Names and classes of the transports with stanzas of their own, in the order in which they are asked."""
+    found = [(name, kind) for name, kind in TRANSPORTS.items() if kind.stanza]
+    return sorted(found, key=lambda one: (one[1].order, one[0]))

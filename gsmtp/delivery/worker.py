@@ -1,4 +1,4 @@
-"""One attempt: a message and some of its recipients, handed to a transport; what came of it as spool records.
+"""One attempt: a message and some of its recipients, handed to a transport; what came of it as a Report for the spool.
 
 Runs in a green thread of the queue. Whatever goes wrong becomes an Outcome: an exception in a transport is logged once
 and counts as a temporary failure. The log's shape is a Protocol, so that the application may write it as it likes.
@@ -8,24 +8,39 @@ from __future__ import annotations
 
 import logging
 import socket as names
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import gevent
+import gevent.event
 import gevent.socket
 
+from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.records import Attempt
 from gsmtp.core.stages import Stage
 from gsmtp.delivery.backoff import GiveUp, RetryPolicy, after_failure
-from gsmtp.delivery.router import Route
-from gsmtp.delivery.transport import TRANSPORTS, HopSocket, NoHopReachable, Outcome, Tools, Transport
-from gsmtp.spool.base import Due, Record, Spool, State
+from gsmtp.delivery.failures import Failed, Failures
+from gsmtp.delivery.router import Domains, Route
+from gsmtp.delivery.transport import (
+    TRANSPORTS,
+    HopSocket,
+    Job,
+    NoHopReachable,
+    Outcome,
+    Tools,
+    Transport,
+    stanza_transports,
+)
+from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
 
 _SPOOL_WAIT_S = 300.0
+_MARK_WAIT_S = 60.0
 BLACKHOLED = "554 5.7.0 [internal] Blackholed"
+BOUNCED_BY_OPERATOR = "554 5.7.0 [internal] bounced by the operator"
 
 
 class DeliveryLog(Protocol):
@@ -64,6 +79,7 @@ class Batch:
     Args:
         message_id: of the message.
         route: where to, None when there is no route.
+        options: of their domain.
         policy: their domain's retry options.
         failure: why there is no route.
         dues: the recipients.
@@ -72,10 +88,24 @@ class Batch:
 
     message_id: str
     route: Route | None
+    options: View
     policy: RetryPolicy
     failure: str = ""
     dues: list[Due] = field(default_factory=list)
     priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an attempt comes to, to be written in one commit.
+
+    Args:
+        records: one a recipient.
+        notices: bounces and notices of delay.
+    """
+
+    records: Sequence[Record]
+    notices: Sequence[Notice] = ()
 
 
 class Worker:
@@ -86,17 +116,31 @@ class Worker:
         tools: for the transports, each of which is made once, when first needed.
         clock: wall time for records.
         log: tells of each recipient's attempt.
+        failures: decides what becomes of recipients that failed for good.
     """
 
-    def __init__(self, spool: Spool, tools: Tools, clock: Clock, log: DeliveryLog) -> None:
+    def __init__(self, spool: Spool, tools: Tools, clock: Clock, log: DeliveryLog, failures: Failures) -> None:
         self._spool = spool
         self._tools = tools
         self._clock = clock
         self._log = log
+        self._failures = failures
         self._transports: dict[str, Transport] = {}
 
-    def attempt(self, batch: Batch, envelope: Envelope | None) -> list[Record]:
-        """Try to hand a batch on; blocks the green thread. [] when the message is gone from the spool.
+    def configure(self, configuration: Domains) -> None:
+        """Tell transports with stanzas of their own which there are from now on. Doesn't block."""
+        for name, kind in stanza_transports():
+            views = configuration.stanzas(kind.stanza)
+            if views or name in self._transports:
+                self._transport(name).configure(views)
+
+    def close(self) -> None:
+        """Close all transports."""
+        for one in self._transports.values():
+            one.close()
+
+    def attempt(self, batch: Batch, envelope: Envelope | None) -> Report | None:
+        """Try to hand a batch on; blocks the green thread. None when the message is gone from the spool.
 
         Args:
             batch: the recipients.
@@ -106,17 +150,27 @@ class Worker:
             envelope = envelope or self._envelope(batch.message_id)
         except SpoolError as error:
             self._log.problem(f"the envelope of {batch.message_id} can't be read: {error}")
-            return [_postpone(due, batch.policy, self._clock.wall()) for due in batch.dues]
+            return Report([_postpone(due, batch.policy, self._clock.wall()) for due in batch.dues])
         if envelope is None:
-            return []
+            return None
         outcomes = self._outcomes(batch, envelope)
         now = self._clock.wall()
-        records = []
-        for due, outcome in zip(batch.dues, outcomes, strict=True):
-            record = conclude(due, outcome, envelope.received_wall, now, batch.policy)
-            records.append(record)
+        records: Sequence[Record] = [
+            conclude(due, outcome, envelope.received_wall, now, batch.policy)
+            for due, outcome in zip(batch.dues, outcomes, strict=True)
+        ]
+        told = records
+        failed = [
+            Failed(due, record, outcome)
+            for due, record, outcome in zip(batch.dues, records, outcomes, strict=True)
+            if record.state == State.DEAD
+        ]
+        notices: Sequence[Notice] = ()
+        if failed or any(record.state == State.QUEUED for record in records):
+            records, notices = self._failures.settle(envelope, records, failed, batch)
+        for due, outcome, record in zip(batch.dues, outcomes, told, strict=True):
             self._tell(record, outcome, due, envelope, batch.route)
-        return records
+        return Report(records, notices)
 
     def _envelope(self, message_id: str) -> Envelope | None:
         with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
@@ -128,7 +182,12 @@ class Worker:
         outcomes: dict[int, Outcome] = {}
         wanted: list[int] = []
         for due in batch.dues:
-            if envelope.recipients[due.index].drop:
+            recipient = envelope.recipients[due.index]
+            if due.wish == Wish.BOUNCE:
+                outcomes[due.index] = Outcome(554, BOUNCED_BY_OPERATOR, "operator")
+            elif recipient.failure:
+                outcomes[due.index] = _shared(recipient.failure, "policy", temporary=False)
+            elif recipient.drop:
                 outcomes[due.index] = Outcome(250, BLACKHOLED, "blackhole")
             else:
                 wanted.append(due.index)
@@ -145,7 +204,11 @@ class Worker:
             with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
                 body = self._spool.body(batch.message_id)
             route = batch.route
-            outcomes = self._transport(route.transport).deliver(envelope, body, recipients, route.view, route.hops)
+            attempts = max(due.attempts for due in batch.dues if due.index in indexes)
+            job = Job(
+                envelope, body, recipients, route.view, route.hops, attempts, self._marker(batch.message_id, indexes)
+            )
+            outcomes = self._transport(route.transport).deliver(job)
             if len(outcomes) != len(recipients):
                 raise ValueError(f"{len(outcomes)} outcomes for {len(recipients)} recipients")
         except NoHopReachable as error:
@@ -162,6 +225,21 @@ class Worker:
             what = f"451 4.3.0 [internal] {type(error).__name__} in the transport, see the log"
             return [_shared(what, hop, temporary=True)] * len(indexes)
         return outcomes
+
+    def _marker(self, message_id: str, indexes: Sequence[int]) -> Callable[[], None]:
+        """What notes that these recipients are about to be handed over (`Job.mark`)."""
+
+        def mark() -> None:
+            noted: gevent.event.AsyncResult[SpoolError | None] = gevent.event.AsyncResult()
+            self._spool.mark(message_id, indexes, self._clock.wall(), noted.set)
+            try:
+                problem = noted.get(timeout=_MARK_WAIT_S)
+            except gevent.Timeout as error:
+                raise SpoolError(f"no answer within {_MARK_WAIT_S:g} s") from error
+            if problem is not None:
+                raise problem
+
+        return mark
 
     def _transport(self, name: str) -> Transport:
         found = self._transports.get(name)
@@ -198,7 +276,7 @@ class Worker:
 
 
 def conclude(due: Due, outcome: Outcome, received_wall: float, now_wall: float, policy: RetryPolicy) -> Record:
-    """The spool record of one recipient's attempt.
+    """The spool record of one recipient's attempt: delivered, queued or, when it failed for good, dead.
 
     Args:
         due: the recipient as the spool handed it out.
@@ -208,23 +286,23 @@ def conclude(due: Due, outcome: Outcome, received_wall: float, now_wall: float, 
         policy: the domain's retry options.
     """
     attempts = due.attempts + 1
-    state, due_wall, reply = State.FAILED, 0.0, outcome.reply
+    state, due_wall, reply = State.DEAD, 0.0, outcome.reply
     if outcome.is_delivered:
         state = State.DELIVERED
     elif not outcome.is_permanent:
-        step = after_failure(attempts, received_wall, now_wall, policy)
+        step = after_failure(attempts, due.since_wall or received_wall, now_wall, policy)
         if isinstance(step, GiveUp):
             reply = f"{step.reply} (last: {outcome.reply})"
         else:
-            state, due_wall = State.QUEUED, step.due_wall
-    return Record(due.message_id, due.index, state, due_wall, attempts, reply, outcome.hop, now_wall)
+            state, due_wall = State.QUEUED, max(step.due_wall, now_wall + outcome.retry_after_s)
+    return Record(due.message_id, due.index, state, due_wall, attempts, reply, outcome.hop, now_wall, due.warned)
 
 
 def _postpone(due: Due, policy: RetryPolicy, now: float) -> Record:
     """Wait for a spool that can't be read; this is no attempt."""
     reply = "451 4.3.0 [internal] the envelope can't be read"
     due_wall = now + policy.retry_interval_s
-    return Record(due.message_id, due.index, State.QUEUED, due_wall, due.attempts, reply, "spool", now)
+    return Record(due.message_id, due.index, State.QUEUED, due_wall, due.attempts, reply, "spool", now, due.warned)
 
 
 def _shared(text: str, hop: str, *, temporary: bool, stage: Stage = Stage.NOT_CONNECTED, remote: str = "") -> Outcome:

@@ -312,8 +312,7 @@ class Acceptance:
         """The spool's answer; the client may be gone by now, the message is kept all the same (RFC 1047)."""
         if error is None:
             self._accepted(envelope, is_dropped=False)
-            if any(not recipient.failure for recipient in envelope.recipients):
-                self._service.accepted(envelope)
+            self._service.accepted(envelope)
         else:
             self._refuse(Phase.DATA, Decision(reply_to(error), str(error), "spool"))
         if self._service.is_draining:

@@ -10,7 +10,7 @@ All blocking methods say so; they wait in the calling green thread while a nativ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gsmtp.core.envelope import Envelope
@@ -57,6 +57,10 @@ class Due:
         attempts: how often it was tried before.
         due_wall: when it became due.
         priority: of its message (RFC 6710).
+        binding: that policy chose for it, "" for none.
+        since_wall: from when its expiration counts, when that is not its reception (it was replayed); else 0.
+        warned: notices of delay that its sender got.
+        wish: what an operator wants done with it instead of a try: `Wish.BOUNCE`, or "".
     """
 
     message_id: str
@@ -66,14 +70,50 @@ class Due:
     attempts: int
     due_wall: float
     priority: int = 0
+    binding: str = ""
+    since_wall: float = 0.0
+    warned: int = 0
+    wish: str = ""
 
 
 class State:
     """States of a recipient in the spool (docs/spool-states.md)."""
 
     QUEUED = "queued"
+    """To be tried when it is due."""
+    HELD = "held"
+    """Set aside by an operator, or found in doubt after a crash (In_Doubt), until it is released."""
+    DEAD = "dead"
+    """Refused for good and kept: a dead letter, until it is replayed, bounced or removed."""
     DELIVERED = "delivered"
-    FAILED = "failed"
+    BOUNCED = "bounced"
+    """Refused for good, and its sender has been told."""
+    DROPPED = "dropped"
+    """Refused for good with nobody to tell, or removed by an operator."""
+
+    ALL = (QUEUED, HELD, DEAD, DELIVERED, BOUNCED, DROPPED)
+    SETTLED = (DELIVERED, BOUNCED, DROPPED)
+    """Nothing is left to be done; a message whose recipients are all settled is removed with its body."""
+
+
+class Wish:
+    """What an operator may want of a recipient that is QUEUED."""
+
+    BOUNCE = "bounce"
+    """Fail it at once and tell its sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message that we write ourselves, such as a bounce; stored in one commit with the outcome that it tells of.
+
+    Args:
+        envelope: complete; its `size_bytes` is the body's length.
+        body: the whole message.
+    """
+
+    envelope: Envelope
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +123,13 @@ class Record:
     Args:
         message_id: of the envelope.
         index: the recipient's place.
-        state: `State.DELIVERED`, `State.FAILED` or `State.QUEUED` (try again at `due_wall`).
+        state: one of `State.ALL`; QUEUED tries again at `due_wall`.
         due_wall: when to try again, for QUEUED; else 0.
         attempts: attempts so far, this one included.
         reply: the next hop's last answer or an ``[internal]`` text, e.g. ``250 2.0.0 OK``.
         hop: who answered, e.g. ``10.0.0.20:24`` or ``maildir local``.
         when_wall: when it happened.
+        warned: notices of delay that its sender got, one that goes with this record included.
     """
 
     message_id: str
@@ -99,11 +140,60 @@ class Record:
     reply: str
     hop: str
     when_wall: float
+    warned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operator does to one recipient; unlike a Record it is no attempt.
+
+    Args:
+        message_id: of the envelope.
+        index: the recipient's place.
+        state: from now on.
+        note: what was done, for its history, e.g. ``held by root``.
+        when_wall: when.
+        due_wall: for QUEUED.
+        starts_anew: whether attempts and expiration begin anew (a dead letter is replayed).
+        wish: as `Due.wish`.
+    """
+
+    message_id: str
+    index: int
+    state: str
+    note: str
+    when_wall: float
+    due_wall: float = 0.0
+    starts_anew: bool = False
+    wish: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One line of a recipient's history.
+
+    Args:
+        when_wall: when it happened.
+        state: that it led to.
+        attempts: so far.
+        hop: who answered, "operator" for a Change.
+        reply: the answer, or what was done.
+    """
+
+    when_wall: float
+    state: str
+    attempts: int
+    hop: str
+    reply: str
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedRecipient:
-    """A recipient as `gsmtp queue` shows it; `when_wall` is the time of its last record."""
+    """A recipient as `gsmtp queue` shows it.
+
+    `when_wall` is the time of its last record; `doubt_wall` when its last hand-off was about to be completed and no
+    outcome was noted (it may have been delivered), else 0; `history` what happened before, the oldest first.
+    """
 
     index: int
     address: str
@@ -114,6 +204,11 @@ class QueuedRecipient:
     reply: str
     hop: str
     when_wall: float = 0.0
+    doubt_wall: float = 0.0
+    since_wall: float = 0.0
+    warned: int = 0
+    wish: str = ""
+    history: tuple[Past, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +261,7 @@ class Spool(Protocol):
     def commit(self, envelope: Envelope, body: BodyWriter, done: Committed) -> None:
         """Make the message durable with the next group; `done` runs on the hub with None or the reason it failed.
 
-        All recipients begin as QUEUED and due at once, but those with a `failure`: they are FAILED from the start.
+        All recipients begin as QUEUED and due at once.
         """
 
     def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:
@@ -178,8 +273,19 @@ class Spool(Protocol):
     def next_due_wall(self) -> float | None:
         """When the earliest QUEUED recipient that is not leased becomes due, or None. Blocks."""
 
+    def lease(self, message_id: str, index: int) -> bool:
+        """Take one recipient out of `due`'s reach; False when it is handed out already. It needn't exist."""
+
     def release(self, message_id: str, index: int) -> None:
         """Give a lease back without a record."""
+
+    def mark(self, message_id: str, indexes: Sequence[int], when_wall: float, done: Committed) -> None:
+        """Note with the next group that these recipients are about to be handed over: after a crash they are in doubt
+        until there is a record (RFC 1047). `done` runs on the hub, with the reason when it couldn't be noted."""
+
+    def change(self, changes: Sequence[Change], done: Committed | None = None) -> None:
+        """Write what an operator wants with the next group. Recipients that exist no more are passed over; the caller
+        holds their leases, which end with this."""
 
     def envelope(self, message_id: str) -> Envelope | None:
         """The envelope, or None when the message is gone. Blocks."""
@@ -187,8 +293,11 @@ class Spool(Protocol):
     def body(self, message_id: str) -> StoredBody:
         """The body. Blocks. Raises SpoolError when it can't be read."""
 
-    def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
-        """Write outcomes with the next group; a message whose recipients are all DELIVERED is removed with its body."""
+    def record(self, records: Sequence[Record], done: Committed | None = None, notices: Sequence[Notice] = ()) -> None:
+        """Write outcomes, and the messages that tell of them, with the next group, all or none of both.
+
+        A message whose recipients are all settled is removed with its body.
+        """
 
     def close(self) -> None:
         """Write what waits and stop. Blocks, at most a few seconds."""

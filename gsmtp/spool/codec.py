@@ -13,6 +13,7 @@ from typing import Any
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolUnhealthy
+from gsmtp.spool.base import Past
 
 ENVELOPE_VERSION = 1
 
@@ -133,3 +134,15 @@ def decode_envelope(message_id: str, size_bytes: int, text: str) -> Envelope:
         setattr(envelope, attribute, record.get(key, default))
     envelope.conn, envelope.mess = record.get("cctx", {}), record.get("mctx", {})
     return envelope
+
+
+def decode_history(text: str) -> tuple[Past, ...]:
+    """What the `history` column holds; its first line may have been cut off and is left out then."""
+    found = []
+    for line in text.split("\n"):
+        try:
+            changed, state, attempts, hop, reply = json.loads(line)
+        except ValueError:
+            continue
+        found.append(Past(seconds(changed), state, attempts, hop, reply))
+    return tuple(found)

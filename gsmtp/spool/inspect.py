@@ -17,7 +17,7 @@ from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.core.ids import number as id_number
 from gsmtp.spool import schema
 from gsmtp.spool.base import QueuedMessage, QueuedRecipient
-from gsmtp.spool.codec import decode_envelope, seconds
+from gsmtp.spool.codec import decode_envelope, decode_history, seconds
 
 PAGE_MESSAGES = 200
 
@@ -28,7 +28,8 @@ WHERE id > ? AND EXISTS (
 ORDER BY id LIMIT ?
 """
 _RECIPIENTS = """
-SELECT idx, state, due, attempts, reply, hop, changed FROM recipient WHERE message = ? ORDER BY idx
+SELECT idx, state, due, attempts, reply, hop, changed, doubt, since, warned, wish, history
+FROM recipient WHERE message = ? ORDER BY idx
 """
 
 
@@ -123,12 +124,28 @@ class Inspector:
         except SpoolError as error:  # show the others all the same
             envelope = Envelope(name, "", f"({error})", size_bytes=size_bytes)
         recipients: list[QueuedRecipient] = []
-        for index, state, due, attempts, reply, hop, changed in self._connection.execute(_RECIPIENTS, (number,)):
+        rows = self._connection.execute(_RECIPIENTS, (number,))
+        for index, state, due, attempts, reply, hop, changed, doubt, since, warned, wish, history in rows:
             there = index < len(envelope.recipients)
             address = envelope.recipients[index].address if there else "?"
             domain = envelope.recipients[index].domain if there else ""
             recipients.append(
-                QueuedRecipient(index, address, domain, state, seconds(due), attempts, reply, hop, seconds(changed))
+                QueuedRecipient(
+                    index,
+                    address,
+                    domain,
+                    state,
+                    seconds(due),
+                    attempts,
+                    reply,
+                    hop,
+                    seconds(changed),
+                    seconds(doubt),
+                    seconds(since),
+                    warned,
+                    wish,
+                    decode_history(history),
+                )
             )
         return QueuedMessage(envelope, tuple(recipients))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolUnhealthy
@@ -16,8 +16,11 @@ from gsmtp.core.ids import number as id_number
 from gsmtp.runtime.native import HubMailbox
 from gsmtp.spool.base import (
     BodyWriter,
+    Change,
     Committed,
     Due,
+    Notice,
+    Past,
     QueuedMessage,
     QueuedRecipient,
     Record,
@@ -123,27 +126,33 @@ class MemorySpool:
         if problem is None and envelope.message_id in self._messages:
             problem = SpoolUnhealthy(f"the message can't be stored: {envelope.message_id} is there already")
         if problem is None:
-            kept = copy.deepcopy(envelope)
-            kept.size_bytes = len(data)
-            recipients = [
-                QueuedRecipient(
-                    index,
-                    r.address,
-                    r.domain,
-                    State.FAILED if r.failure else State.QUEUED,
-                    0.0 if r.failure else kept.received_wall,
-                    0,
-                    r.failure,
-                    "policy" if r.failure else "",
-                )
-                for index, r in enumerate(kept.recipients)
-            ]
-            self._messages[kept.message_id] = _Message(kept, data, recipients)
+            self._keep(envelope, data)
         self._mailbox.call_soon(done, problem)
+
+    def _keep(self, envelope: Envelope, data: bytes) -> None:
+        kept = copy.deepcopy(envelope)
+        kept.size_bytes = len(data)
+        recipients = [
+            QueuedRecipient(index, r.address, r.domain, State.QUEUED, kept.received_wall, 0, "", "")
+            for index, r in enumerate(kept.recipients)
+        ]
+        self._messages[kept.message_id] = _Message(kept, data, recipients)
 
     def _queued(self) -> list[Due]:
         found = [
-            Due(message_id, r.index, r.address, r.domain, r.attempts, r.due_wall, message.envelope.priority)
+            Due(
+                message_id,
+                r.index,
+                r.address,
+                r.domain,
+                r.attempts,
+                r.due_wall,
+                message.envelope.priority,
+                message.envelope.recipients[r.index].binding,
+                r.since_wall,
+                r.warned,
+                r.wish,
+            )
             for message_id, message in self._messages.items()
             for r in message.recipients
             if r.state == State.QUEUED and self._leases.is_free((message_id, r.index), set())
@@ -161,9 +170,56 @@ class MemorySpool:
         """As `base.Spool.next_due_wall`."""
         return next((due.due_wall for due in self._queued()), None)
 
+    def lease(self, message_id: str, index: int) -> bool:
+        """As `base.Spool.lease`."""
+        if not self._leases.is_free((message_id, index), set()):
+            return False
+        self._leases.take((message_id, index))
+        return True
+
     def release(self, message_id: str, index: int) -> None:
         """Give a lease back without a record."""
         self._leases.end((message_id, index))
+
+    def mark(self, message_id: str, indexes: Sequence[int], when_wall: float, done: Committed) -> None:
+        """As `base.Spool.mark`."""
+        message = self._messages.get(message_id)
+        if message is not None:
+            for index in indexes:
+                message.recipients[index] = replace(message.recipients[index], doubt_wall=when_wall)
+        self._mailbox.call_soon(done, None)
+
+    def change(self, changes: Sequence[Change], done: Committed | None = None) -> None:
+        """As `base.Spool.change`."""
+        self._mailbox.call_soon(self._change, tuple(changes), done)
+
+    def _change(self, changes: tuple[Change, ...], done: Committed | None) -> None:
+        for change in changes:
+            self._leases.end((change.message_id, change.index))
+            message = self._messages.get(change.message_id)
+            if message is None:
+                continue
+            old = message.recipients[change.index]
+            anew = change.starts_anew
+            past = Past(change.when_wall, change.state, old.attempts, "operator", change.note)
+            message.recipients[change.index] = replace(
+                old,
+                state=change.state,
+                due_wall=change.due_wall if change.state == State.QUEUED else 0.0,
+                attempts=0 if anew else old.attempts,
+                since_wall=change.when_wall if anew else old.since_wall,
+                warned=0 if anew else old.warned,
+                wish=change.wish,
+                when_wall=change.when_wall,
+                history=(*old.history, past),
+            )
+            self._forget_settled(change.message_id, message)
+        if done is not None:
+            done(None)
+
+    def _forget_settled(self, message_id: str, message: _Message) -> None:
+        if all(recipient.state in State.SETTLED for recipient in message.recipients):
+            del self._messages[message_id]
 
     def envelope(self, message_id: str) -> Envelope | None:
         """A copy of the envelope, or None when the message is gone."""
@@ -177,30 +233,34 @@ class MemorySpool:
             raise SpoolUnhealthy(f"message {message_id} is not in the spool")
         return StoredBody(len(message.body), message.body, "")
 
-    def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
+    def record(self, records: Sequence[Record], done: Committed | None = None, notices: Sequence[Notice] = ()) -> None:
         """As `base.Spool.record`; noted when `done` runs."""
-        self._mailbox.call_soon(self._record, tuple(records), done)
+        self._mailbox.call_soon(self._record, tuple(records), done, tuple(notices))
 
-    def _record(self, records: tuple[Record, ...], done: Committed | None) -> None:
+    def _record(self, records: tuple[Record, ...], done: Committed | None, notices: tuple[Notice, ...]) -> None:
+        for notice in notices:
+            self._keep(notice.envelope, notice.body)
         for record in records:
             self._leases.end((record.message_id, record.index))
             message = self._messages.get(record.message_id)
             if message is None:
                 continue
             old = message.recipients[record.index]
-            message.recipients[record.index] = QueuedRecipient(
-                old.index,
-                old.address,
-                old.domain,
-                record.state,
-                record.due_wall if record.state == State.QUEUED else 0.0,
-                record.attempts,
-                record.reply,
-                record.hop,
-                record.when_wall,
+            past = Past(record.when_wall, record.state, record.attempts, record.hop, record.reply)
+            message.recipients[record.index] = replace(
+                old,
+                state=record.state,
+                due_wall=record.due_wall if record.state == State.QUEUED else 0.0,
+                attempts=record.attempts,
+                reply=record.reply,
+                hop=record.hop,
+                when_wall=record.when_wall,
+                warned=record.warned,
+                doubt_wall=0.0,
+                wish="",
+                history=old.history if record.state == State.DELIVERED else (*old.history, past),
             )
-            if all(recipient.state == State.DELIVERED for recipient in message.recipients):
-                del self._messages[record.message_id]
+            self._forget_settled(record.message_id, message)
         if done is not None:
             done(None)
 

@@ -71,6 +71,21 @@ LARGE_MESSAGE_THRESHOLD: Option[int] = declare(
     )
 )
 
+IN_DOUBT: Option[str] = declare(
+    Option(
+        name="In_Doubt",
+        kind=kinds.enumeration("retry", "hold"),
+        default="retry",
+        scopes=GLOBAL,
+        dynamic=False,
+        doc="What the next start does with recipients whose hand-off a crash cut off between the last byte and the "
+        "noted answer: ``retry`` may deliver a second time, ``hold`` sets them aside until somebody has looked "
+        "(`gsmtp queue release`).",
+        source="RFC 1047",
+        ours=True,
+    )
+)
+
 SPOOL_RESERVE: Option[int] = declare(
     Option(
         name="Spool_Reserve",

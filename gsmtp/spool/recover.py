@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field
 
 from gsmtp.core.errors import SpoolUnhealthy
-from gsmtp.spool import schema
+from gsmtp.spool import schema, store
 from gsmtp.spool.ballast import Ballast
-from gsmtp.spool.base import State
+from gsmtp.spool.base import Change, State
 from gsmtp.spool.body_files import BodyFiles, directory_mode, sync_directory
 from gsmtp.spool.codec import microseconds
 
@@ -28,12 +28,15 @@ class Recovery:
     Args:
         unfinished_removed: bodies that were on their way in when the process ended; their clients got no 250.
         orphans_removed: body files without a message: not committed, or delivered and not unlinked yet.
-        failed: message ids that were set to failed because their body file is missing or cut, with the reason.
+        dead: message ids whose recipients were set to dead because their body file is missing or cut, with the reason.
+        in_doubt: message id and address of recipients that were about to be handed over when the process ended; they
+            may have been delivered (RFC 1047).
     """
 
     unfinished_removed: int = 0
     orphans_removed: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    dead: list[tuple[str, str]] = field(default_factory=list)
+    in_doubt: list[tuple[str, str]] = field(default_factory=list)
 
 
 def take_lock(base: str, mode: int) -> int:
@@ -133,7 +136,9 @@ def _count_opening(connection: sqlite3.Connection) -> int:
     return opening & 0xFFFF
 
 
-def repair(connection: sqlite3.Connection, files: BodyFiles, now_wall: float) -> tuple[Recovery, set[int]]:
+def repair(
+    connection: sqlite3.Connection, files: BodyFiles, now_wall: float, *, hold_in_doubt: bool = False
+) -> tuple[Recovery, set[int]]:
     """Bring rows and body files together. Returns what was done and the numbers of messages with a body file.
 
     Raises:
@@ -152,6 +157,7 @@ def repair(connection: sqlite3.Connection, files: BodyFiles, now_wall: float) ->
             if size_bytes != filed[number]:
                 reason = f"the body file has {size_bytes} of {filed[number]} bytes"
                 _fail(connection, number, reason, now_wall, recovery)
+        _note_doubt(connection, now_wall, recovery, hold=hold_in_doubt)
     except (OSError, sqlite3.Error) as error:
         raise SpoolUnhealthy(f"can't recover the spool: {error}") from error
     return recovery, set(filed)
@@ -187,11 +193,27 @@ def _number(name: str) -> int | None:
         return None
 
 
+def _note_doubt(connection: sqlite3.Connection, now_wall: float, recovery: Recovery, *, hold: bool) -> None:
+    found = connection.execute(
+        "SELECT name, address, message, idx FROM recipient JOIN message ON message.id = recipient.message "
+        "WHERE doubt <> 0 AND state = ?",
+        (State.QUEUED,),
+    ).fetchall()
+    recovery.in_doubt = [(name, address) for name, address, *_ in found]
+    if hold and found:
+        store.prepare_writer(connection)
+        note = "held after a crash in the middle of a hand-off: it may have been delivered"
+        changes = [(number, Change(name, index, State.HELD, note, now_wall)) for name, _, number, index in found]
+        for start in range(0, len(changes), store.MOST_ROWS):
+            part = changes[start : start + store.MOST_ROWS]
+            store.apply(connection, [store.change_row(number, change) for number, change in part])
+
+
 def _fail(connection: sqlite3.Connection, number: int, reason: str, now_wall: float, recovery: Recovery) -> None:
     changed = connection.execute(
         "UPDATE recipient SET state = ?, due = 0, reply = ?, hop = '', changed = ? WHERE message = ? AND state = ?",
-        (State.FAILED, f"554 5.3.0 [internal] {reason}", microseconds(now_wall), number, State.QUEUED),
+        (State.DEAD, f"554 5.3.0 [internal] {reason}", microseconds(now_wall), number, State.QUEUED),
     ).rowcount
     if changed:
         name: str = connection.execute("SELECT name FROM message WHERE id = ?", (number,)).fetchone()[0]
-        recovery.failed.append((name, reason))
+        recovery.dead.append((name, reason))

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from gsmtp.core.errors import SpoolUnhealthy
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 1735617908  # the bytes "gsmt": what `file` shows, and how another program's database is told from ours
 OLDEST_SQLITE = (3, 38, 0)  # the first with -> and ->> (2022-02-22)
 PAGE_BYTES = 4096
@@ -49,20 +49,40 @@ CREATE TABLE recipient (
     idx INTEGER NOT NULL,       -- place in the envelope, from 0
     address TEXT NOT NULL,
     domain TEXT NOT NULL,
-    state TEXT NOT NULL,        -- queued, delivered or failed
+    state TEXT NOT NULL,        -- spool/base.py: State
     due INTEGER NOT NULL,       -- wall time in microseconds; 0 unless queued
     attempts INTEGER NOT NULL,
     reply TEXT NOT NULL,        -- the last answer
     hop TEXT NOT NULL,          -- who gave it
     changed INTEGER NOT NULL,   -- wall time in microseconds of the last record
+    since INTEGER NOT NULL DEFAULT 0,   -- wall time in microseconds from which it expires; 0: the message's reception
+    doubt INTEGER NOT NULL DEFAULT 0,   -- wall time in microseconds of a hand-off without an outcome; 0: none
+    warned INTEGER NOT NULL DEFAULT 0,  -- notices of delay that were sent
+    wish TEXT NOT NULL DEFAULT '',      -- spool/base.py: Wish
+    history TEXT NOT NULL DEFAULT '',   -- a JSON array a line: [changed, state, attempts, hop, reply]
     PRIMARY KEY (message, idx)
 ) WITHOUT ROWID;
 CREATE INDEX recipient_due ON recipient (due, message, idx, domain) WHERE state = 'queued';
 INSERT INTO meta VALUES ('opens', 0), ('probe', 0);
 PRAGMA application_id = 1735617908;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 """
+
+MIGRATIONS = {
+    1: """
+BEGIN;
+ALTER TABLE recipient ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recipient ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recipient ADD COLUMN wish TEXT NOT NULL DEFAULT '';
+ALTER TABLE recipient ADD COLUMN history TEXT NOT NULL DEFAULT '';
+UPDATE recipient SET state = 'dead' WHERE state = 'failed';
+PRAGMA user_version = 2;
+COMMIT;
+""",
+}
+"""What brings a database of a version to the next one; each in one transaction."""
 
 
 def database_path(base: str) -> str:
@@ -121,10 +141,17 @@ def create_or_check(connection: sqlite3.Connection, path: str) -> None:
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.executescript(TABLES)
         return
+    while version in MIGRATIONS and _is_ours(connection):
+        connection.executescript(MIGRATIONS[version])
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
     check_version(connection, path)
     mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
         raise SpoolUnhealthy(f"{path}: can't be put into WAL mode (it is {mode})")
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
 
 
 def check_version(connection: sqlite3.Connection, path: str) -> None:
@@ -133,6 +160,11 @@ def check_version(connection: sqlite3.Connection, path: str) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
         raise SpoolUnhealthy(f"{path} is not a gsmtp spool (its application_id is {application:#x})")
+    if version < SCHEMA_VERSION:
+        raise SpoolUnhealthy(
+            f"{path} was written by an older gsmtp (its schema has version {version}, this one's is {SCHEMA_VERSION}): "
+            "the server brings it up to date at its next start"
+        )
     if version != SCHEMA_VERSION:
         raise SpoolUnhealthy(
             f"{path} was written by a newer gsmtp: its schema has version {version}, this one knows {SCHEMA_VERSION}"

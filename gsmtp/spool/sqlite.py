@@ -21,7 +21,7 @@ from gsmtp.core.ids import number as id_number
 from gsmtp.runtime.native import HubMailbox, NativePool, native_lock
 from gsmtp.spool import recover, schema, store
 from gsmtp.spool.ballast import Ballast
-from gsmtp.spool.base import BodyWriter, Committed, Due, Record, State, StoredBody
+from gsmtp.spool.base import BodyWriter, Change, Committed, Due, Notice, Record, State, StoredBody
 from gsmtp.spool.bodies import Body
 from gsmtp.spool.body_files import BodyFiles
 from gsmtp.spool.codec import encode_envelope, microseconds, seconds
@@ -91,6 +91,7 @@ class SqliteSpool:
         large_threshold: int = 131_072,
         reserve_bytes: int = 16 << 20,
         writers: int = 5,
+        hold_in_doubt: bool = False,
         clock: Clock | None = None,
     ) -> SqliteSpool:
         """Open the spool in a directory, made if need be, and repair what a crash left. Blocks: for the start.
@@ -103,6 +104,7 @@ class SqliteSpool:
             large_threshold: bodies above go to a file (Large_Message_Threshold), in bytes.
             reserve_bytes: free space under which no mail is taken.
             writers: native threads that write large bodies.
+            hold_in_doubt: whether recipients that a crash left in doubt are held for an operator (In_Doubt).
             clock: tells the wall time that repairs are noted with.
 
         Raises:
@@ -115,7 +117,9 @@ class SqliteSpool:
         try:
             connection, generation = recover.open_database(base)
             try:
-                report, filed = recover.repair(connection, files, (clock or SystemClock()).wall())
+                report, filed = recover.repair(
+                    connection, files, (clock or SystemClock()).wall(), hold_in_doubt=hold_in_doubt
+                )
                 return cls(
                     base, generation, report, lock=lock, ballast=ballast, files=files, filed=filed,
                     large_threshold=large_threshold, reserve_bytes=reserve_bytes, writers=writers,
@@ -170,7 +174,7 @@ class SqliteSpool:
         name, size_bytes = envelope.message_id, body.size_bytes
         if not body.is_file:
             row = store.accept_row(number, name, size_bytes, received_us, text, body.take(), envelope.recipients)
-            self._writer.put(Entry([row], done, size_bytes))
+            self._writer.put(Entry([row], done, size_bytes, messages=1))
             return
         row = store.accept_row(number, name, size_bytes, received_us, text, None, envelope.recipients)
         self._files_coming += 1
@@ -185,7 +189,7 @@ class SqliteSpool:
         if problem is not None:
             self._mailbox.call_soon(done, problem)
         else:
-            self._writer.put(Entry([row], committed, filed=number))
+            self._writer.put(Entry([row], committed, messages=1, filed=number))
             self._writer.hand_over()  # before the count falls: `close` waits for it
         self._files_coming -= 1
 
@@ -202,12 +206,18 @@ class SqliteSpool:
             most = limit + len(self._leases)  # those that are out are the earliest due, and still queued
             found = self._read(store.due, microseconds(now_wall), most, tuple(skip_domains))
             result: list[Due] = []
-            for message_id, index, address, domain, attempts, due_us, priority in found:
+            for message_id, index, address, domain, attempts, due_us, *more in found:
                 if len(result) == limit:
                     break
                 if self._leases.is_free((message_id, index), ended):
                     self._leases.take((message_id, index))
-                    result.append(Due(message_id, index, address, domain, attempts, seconds(due_us), priority))
+                    priority, binding, since_us, *rest = more
+                    due_wall, since_wall = seconds(due_us), seconds(since_us)
+                    result.append(
+                        Due(
+                            message_id, index, address, domain, attempts, due_wall, priority, binding, since_wall, *rest
+                        )
+                    )
             return result
         finally:
             self._leases.end_look(ended)
@@ -223,9 +233,37 @@ class SqliteSpool:
         finally:
             self._leases.end_look(ended)
 
+    def lease(self, message_id: str, index: int) -> bool:
+        """Take one recipient out of `due`'s reach; False when it is handed out already."""
+        if not self._leases.is_free((message_id, index), set()):
+            return False
+        self._leases.take((message_id, index))
+        return True
+
     def release(self, message_id: str, index: int) -> None:
         """Give a lease back without a record."""
         self._leases.end((message_id, index))
+
+    def mark(self, message_id: str, indexes: Sequence[int], when_wall: float, done: Committed) -> None:
+        """Note with the next group that recipients are about to be handed over; see `base.Spool.mark`."""
+        if self._health.closed:
+            self._mailbox.call_soon(done, SpoolUnhealthy("the spool is closed"))
+            return
+        number = id_number(message_id)
+        rows = [store.mark_row(number, index, when_wall) for index in indexes]
+        for start in range(0, len(rows), store.MOST_ROWS):
+            is_last = start + store.MOST_ROWS >= len(rows)
+            self._writer.put(Entry(rows[start : start + store.MOST_ROWS], done if is_last else None))
+
+    def change(self, changes: Sequence[Change], done: Committed | None = None) -> None:
+        """Write what an operator wants with the next group; see `base.Spool.change`. Raises ValueError for a state
+        that is none."""
+        for change in changes:
+            _check_state(change.message_id, change.state)
+        parts = [changes[start : start + store.MOST_ROWS] for start in range(0, len(changes), store.MOST_ROWS)]
+        for part in parts or [changes]:
+            rows = [store.change_row(id_number(change.message_id), change) for change in part]
+            self._put(part, rows, done if not parts or part is parts[-1] else None, is_outcome=False, messages=0)
 
     def envelope(self, message_id: str) -> Envelope | None:
         """The envelope, or None when the message is gone. Blocks. Raises SpoolError when it can't be read."""
@@ -244,8 +282,8 @@ class SqliteSpool:
         self._readers.call(_check_file, message_id, path, size_bytes)
         return StoredBody(size_bytes, None, path)
 
-    def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
-        """Write outcomes with the next group; a message whose recipients are all DELIVERED is removed with its body.
+    def record(self, records: Sequence[Record], done: Committed | None = None, notices: Sequence[Notice] = ()) -> None:
+        """Write outcomes, and messages that tell of them, with the next group; see `base.Spool.record`.
 
         The leases end when the outcomes are durable. While the disk is full or broken they are kept and tried again;
         `done` waits for that.
@@ -254,14 +292,29 @@ class SqliteSpool:
             ValueError: a state that is none of `State`.
         """
         for record in records:
-            if record.state not in (State.QUEUED, State.DELIVERED, State.FAILED):
-                raise ValueError(f"message {record.message_id}: {record.state!r} is no state of a recipient")
-        parts = [records[start : start + store.MOST_ROWS] for start in range(0, len(records), store.MOST_ROWS)]
+            _check_state(record.message_id, record.state)
+        told = [_notice_row(notice) for notice in notices]
+        most = store.MOST_ROWS - len(told)
+        if most < 1:
+            raise ValueError(f"{len(told)} notices with one outcome")
+        parts = [records[start : start + most] for start in range(0, len(records), most)]
         for part in parts or [records]:
-            self._record(part, done if not parts or part is parts[-1] else None)
+            rows = [store.record_row(id_number(record.message_id), record) for record in part]
+            is_last = not parts or part is parts[-1]
+            rows = told + rows if is_last else rows
+            self._put(part, rows, done if is_last else None, is_outcome=True, messages=len(told) if is_last else 0)
 
-    def _record(self, records: Sequence[Record], done: Committed | None) -> None:
-        keys = [(record.message_id, record.index) for record in records]
+    def _put(
+        self,
+        items: Sequence[Record] | Sequence[Change],
+        rows: list[store.Row],
+        done: Committed | None,
+        *,
+        is_outcome: bool,
+        messages: int,
+    ) -> None:
+        """Write rows that end the leases of what they are about."""
+        keys = [(item.message_id, item.index) for item in items]
 
         def recorded(problem: SpoolError | None) -> None:
             for key in keys:
@@ -269,12 +322,11 @@ class SqliteSpool:
             if done is not None:
                 done(problem)
 
-        if self._health.closed or not records:
-            self._mailbox.call_soon(recorded, SpoolUnhealthy("the spool is closed") if records else None)
+        if self._health.closed or not rows:
+            self._mailbox.call_soon(recorded, SpoolUnhealthy("the spool is closed") if rows else None)
             return
-        rows = [store.record_row(id_number(record.message_id), record) for record in records]
-        delivered = tuple(row[1] for row, record in zip(rows, records, strict=True) if record.state == State.DELIVERED)
-        self._writer.put(Entry(rows, recorded, is_outcome=True, finished=delivered))
+        settled = tuple({id_number(item.message_id) for item in items if item.state in State.SETTLED})
+        self._writer.put(Entry(rows, recorded, is_outcome=is_outcome, messages=messages, finished=settled))
 
     # Reading, in native threads.
 
@@ -321,6 +373,25 @@ class SqliteSpool:
         self._writer.close(max(give_up - time.monotonic(), 1.0))
         while self._idle_readers:
             self._idle_readers.pop().close()
+
+
+def _check_state(message_id: str, state: str) -> None:
+    if state not in State.ALL:
+        raise ValueError(f"message {message_id}: {state!r} is no state of a recipient")
+
+
+def _notice_row(notice: Notice) -> store.Row:
+    envelope = notice.envelope
+    received_us = microseconds(envelope.received_wall)
+    return store.accept_row(
+        id_number(envelope.message_id),
+        envelope.message_id,
+        len(notice.body),
+        received_us,
+        encode_envelope(envelope),
+        notice.body,
+        envelope.recipients,
+    )
 
 
 def _check_file(message_id: str, path: str, size_bytes: int) -> None:

@@ -18,25 +18,39 @@ from collections.abc import Sequence
 from typing import Any
 
 from gsmtp.core.envelope import Envelope, Recipient
-from gsmtp.spool.base import Record, State
+from gsmtp.spool.base import Change, Record, State
 from gsmtp.spool.codec import decode_envelope, microseconds
 
 Row = tuple[Any, ...]
 
-_COLUMNS = ("op", "id", "a", "b", "c", "d", "e", "f", "g")
-_ACCEPT, _RECORD, _ACCEPT_ONE = 1, 2, 3
+_COLUMNS = ("op", "id", "a", "b", "c", "d", "e", "f", "g", "h")
+_ACCEPT, _RECORD, _ACCEPT_ONE, _MARK, _CHANGE = 1, 2, 3, 4, 5
 _NONE: Row = (None,) * len(_COLUMNS)
-MOST_ROWS = 1024  # times nine parameters: well under SQLite's 32,766 a statement
+MOST_ROWS = 1024  # times ten parameters: well under SQLite's 32,766 a statement
 
-_WORK = """
-CREATE TEMP VIEW work (op, id, a, b, c, d, e, f, g) AS SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0;
+_HISTORY_CHARACTERS = 8192  # the newest lines of a recipient's history are kept
+_SETTLED = ", ".join(f"'{state}'" for state in State.SETTLED)
+_HISTORY = (
+    "substr(history || json_array({changed}, {state}, {attempts}, {hop}, {reply}) || char(10), "
+    f"-{_HISTORY_CHARACTERS})"
+)
+_REMOVE = f"""
+    DELETE FROM message WHERE NEW.b IN ({_SETTLED}) AND id = NEW.id
+        AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = NEW.id AND state NOT IN ({_SETTLED}));
+    DELETE FROM recipient WHERE NEW.b IN ({_SETTLED}) AND message = NEW.id
+        AND NOT EXISTS (SELECT 1 FROM message WHERE id = NEW.id);
+"""  # noqa: S608 - our own words go in
+
+_RECORDED = _HISTORY.format(changed="NEW.g", state="NEW.b", attempts="NEW.d", hop="NEW.f", reply="NEW.e")
+_CHANGED = _HISTORY.format(changed="NEW.g", state="NEW.b", attempts="attempts", hop="'operator'", reply="NEW.e")
+
+_WORK = f"""
+CREATE TEMP VIEW work (op, id, a, b, c, d, e, f, g, h) AS SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0;
 CREATE TEMP TRIGGER accepted INSTEAD OF INSERT ON work WHEN NEW.op = 1 BEGIN
     INSERT INTO message (id, name, size, received, envelope, body)
         VALUES (NEW.id, NEW.a, NEW.b, NEW.c, NEW.d, NEW.e);
     INSERT INTO recipient (message, idx, address, domain, state, due, attempts, reply, hop, changed)
-        SELECT NEW.id, key, value ->> 'addr', value ->> 'dom', iif(value ->> 'fail' IS NULL, 'queued', 'failed'),
-            iif(value ->> 'fail' IS NULL, NEW.c, 0), 0, coalesce(value ->> 'fail', ''),
-            iif(value ->> 'fail' IS NULL, '', 'policy'), NEW.c
+        SELECT NEW.id, key, value ->> 'addr', value ->> 'dom', 'queued', NEW.c, 0, '', '', NEW.c
         FROM json_each(NEW.d, '$.to');
 END;
 CREATE TEMP TRIGGER accepted_one INSTEAD OF INSERT ON work WHEN NEW.op = 3 BEGIN
@@ -46,19 +60,31 @@ CREATE TEMP TRIGGER accepted_one INSTEAD OF INSERT ON work WHEN NEW.op = 3 BEGIN
         VALUES (NEW.id, 0, NEW.f, NEW.g, 'queued', NEW.c, 0, '', '', NEW.c);
 END;
 CREATE TEMP TRIGGER recorded INSTEAD OF INSERT ON work WHEN NEW.op = 2 BEGIN
-    UPDATE recipient SET state = NEW.b, due = NEW.c, attempts = NEW.d, reply = NEW.e, hop = NEW.f, changed = NEW.g
+    UPDATE recipient SET state = NEW.b, due = NEW.c, attempts = NEW.d, reply = NEW.e, hop = NEW.f, changed = NEW.g,
+            warned = NEW.h, doubt = 0, wish = '',
+            history = iif(NEW.b = 'delivered', history, {_RECORDED})
         WHERE message = NEW.id AND idx = NEW.a;
-    DELETE FROM message WHERE NEW.b = 'delivered' AND id = NEW.id
-        AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = NEW.id AND state <> 'delivered');
-    DELETE FROM recipient WHERE NEW.b = 'delivered' AND message = NEW.id
-        AND NOT EXISTS (SELECT 1 FROM message WHERE id = NEW.id);
+    {_REMOVE}
 END;
-"""
+CREATE TEMP TRIGGER marked INSTEAD OF INSERT ON work WHEN NEW.op = 4 BEGIN
+    UPDATE recipient SET doubt = NEW.c WHERE message = NEW.id AND idx = NEW.a;
+END;
+CREATE TEMP TRIGGER changed INSTEAD OF INSERT ON work WHEN NEW.op = 5 BEGIN
+    UPDATE recipient SET state = NEW.b, due = NEW.c, changed = NEW.g, wish = NEW.f,
+            attempts = iif(NEW.d, 0, attempts), since = iif(NEW.d, NEW.g, since), warned = iif(NEW.d, 0, warned),
+            history = {_CHANGED}
+        WHERE message = NEW.id AND idx = NEW.a;
+    {_REMOVE}
+END;
+"""  # noqa: S608 - our own words go in
 
 _DUE = """
-SELECT json_group_array(json_array(name, idx, address, domain, attempts, due, priority)) FROM (
-    SELECT name, idx, address, domain, attempts, due,
-        CASE WHEN instr(envelope, '"prio":') AND json_valid(envelope) THEN envelope ->> 'prio' ELSE 0 END AS priority
+SELECT json_group_array(json_array(name, idx, address, domain, attempts, due, priority, binding, since, warned, wish))
+FROM (
+    SELECT name, idx, address, domain, attempts, due, since, warned, wish,
+        CASE WHEN instr(envelope, '"prio":') AND json_valid(envelope) THEN envelope ->> 'prio' ELSE 0 END AS priority,
+        CASE WHEN instr(envelope, '"bind":') AND json_valid(envelope)
+            THEN coalesce(envelope ->> ('$.to[' || idx || '].bind'), '') ELSE '' END AS binding
     FROM recipient INDEXED BY recipient_due CROSS JOIN message ON message.id = recipient.message
     WHERE state = 'queued' AND due <= ? AND domain NOT IN (SELECT value FROM json_each(?))
     ORDER BY due, message, idx LIMIT ?)
@@ -99,14 +125,14 @@ def accept_row(
     The usual single recipient goes as two columns: taking it out of the JSON would cost SQLite a quarter of the row.
     """
     one = recipients[0]
-    if len(recipients) == 1 and one.address.isascii() and one.domain.isascii() and not one.failure:
+    if len(recipients) == 1 and one.address.isascii() and one.domain.isascii():
         # other text may hold a client's bytes that were not UTF-8, which only the JSON carries
-        return (_ACCEPT_ONE, number, name, size_bytes, received_us, envelope, body, one.address, one.domain)
-    return (_ACCEPT, number, name, size_bytes, received_us, envelope, body, None, None)
+        return (_ACCEPT_ONE, number, name, size_bytes, received_us, envelope, body, one.address, one.domain, None)
+    return (_ACCEPT, number, name, size_bytes, received_us, envelope, body, None, None, None)
 
 
 def record_row(number: int, record: Record) -> Row:
-    """The row for `apply` that notes an outcome, and removes the message if it was the last one to be delivered."""
+    """The row for `apply` that notes an outcome, and removes the message if it was the last one to be settled."""
     return (
         _RECORD,
         number,
@@ -117,6 +143,28 @@ def record_row(number: int, record: Record) -> Row:
         record.reply.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
         record.hop,
         microseconds(record.when_wall),
+        record.warned,
+    )
+
+
+def mark_row(number: int, index: int, when_wall: float) -> Row:
+    """The row for `apply` that notes that a recipient is about to be handed over."""
+    return (_MARK, number, index, None, microseconds(when_wall), None, None, None, None, None)
+
+
+def change_row(number: int, change: Change) -> Row:
+    """The row for `apply` that does what an operator wants of a recipient."""
+    return (
+        _CHANGE,
+        number,
+        change.index,
+        change.state,
+        microseconds(change.due_wall) if change.state == State.QUEUED else 0,
+        change.starts_anew,
+        change.note,
+        change.wish,
+        microseconds(change.when_wall),
+        None,
     )
 
 
@@ -144,7 +192,7 @@ def still_there(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[i
 
 def due(connection: sqlite3.Connection, now_us: int, limit: int, skip_domains: Sequence[str]) -> list[list[Any]]:
     """Queued recipients due by then, earliest first: [message id, index, address, domain, attempts, due in us,
-    priority]."""
+    priority, binding, since in us, warned, wish]."""
     text = connection.execute(_DUE, (now_us, json.dumps(list(skip_domains)), limit)).fetchone()[0]
     return json.loads(text)  # type: ignore[no-any-return]
 

@@ -37,15 +37,17 @@ class Entry:
         rows: for `store.apply`, at most `store.MOST_ROWS`.
         done: called on the hub with None or the reason; None when nobody waits, or no longer.
         size_bytes: of bodies in the rows.
-        is_outcome: outcomes are tried again until they are written; messages are refused.
+        is_outcome: outcomes are tried again until they are written; all else is refused.
+        messages: new messages among the rows.
         filed: the message's number when its body is in a file, else 0.
-        finished: numbers of messages of which a recipient is recorded as delivered.
+        finished: numbers of messages of which a recipient is settled.
     """
 
     rows: list[store.Row]
     done: Done | None
     size_bytes: int = 0
     is_outcome: bool = False
+    messages: int = 0
     filed: int = 0
     finished: tuple[int, ...] = field(default=())
 
@@ -192,12 +194,12 @@ class GroupWriter:
         maybe_removed: set[int] = set()
         for entry in entries:
             if entry.is_outcome:
-                counters.records += len(entry.rows)
+                counters.records += len(entry.rows) - entry.messages
+            counters.messages += entry.messages
+            if entry.finished:
                 maybe_removed.update(self._filed.intersection(entry.finished))
-            else:
-                counters.messages += 1
-                if entry.filed:
-                    self._filed.add(entry.filed)
+            if entry.filed:
+                self._filed.add(entry.filed)
             pages += len(entry.rows) + 1.2 * entry.size_bytes / schema.PAGE_BYTES
         self._wal_pages += pages
         calls: list[tuple[Callable[..., object], tuple[object, ...]]]

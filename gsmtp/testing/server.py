@@ -171,8 +171,8 @@ class PolicyServer:
                 AcceptedMessage(
                     envelope.message_id,
                     envelope.reverse_path,
-                    [one.address for one in message.recipients if one.state == State.QUEUED],
-                    {one.address: one.reply for one in message.recipients if one.state == State.FAILED},
+                    [one.address for one in envelope.recipients if not one.failure],
+                    {one.address: one.failure for one in envelope.recipients if one.failure},
                     stored.data or b"",
                     envelope.conn,
                     envelope.mess,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gsmtp.core.errors import DeliveryError
-from gsmtp.delivery.transport import Outcome
+from gsmtp.delivery.transport import Job, Outcome
 from gsmtp.delivery.transports.maildir import MaildirTransport, mailbox_folders
 from gsmtp.spool.base import StoredBody
 from tests.delivery.kit import Settings, configuration, envelope, stored, tools
@@ -24,7 +24,7 @@ def deliver(
     conf = configuration(maildirs={"local": {"Basedir": str(base), **(settings or {})}})
     message = envelope(*addresses)
     transport = MaildirTransport(tools())
-    return transport.deliver(message, body or stored(BODY), message.recipients, conf.stanzas("maildir")[0])
+    return transport.deliver(Job(message, body or stored(BODY), message.recipients, conf.stanzas("maildir")[0]))
 
 
 def files(base: Path) -> dict[str, bytes]:
@@ -71,7 +71,7 @@ def test_recipients_keep_their_numbers_when_only_some_are_tried(tmp_path: Path) 
     conf = configuration(maildirs={"local": {"Basedir": str(tmp_path)}})
     message = envelope("a@example.org", "a@example.org", "a@example.org")
     transport = MaildirTransport(tools())
-    transport.deliver(message, stored(BODY), [message.recipients[2]], conf.stanzas("maildir")[0])
+    transport.deliver(Job(message, stored(BODY), [message.recipients[2]], conf.stanzas("maildir")[0]))
     assert list(files(tmp_path)) == ["example.org/a/new/1735689600.00-01-00042-00000001_2.host.example"]
 
 
@@ -161,7 +161,7 @@ def test_mailbox_names(address: str, domain: str, folders: tuple[str, ...] | Non
 def test_a_null_sender_has_an_empty_return_path(tmp_path: Path) -> None:
     conf = configuration(maildirs={"local": {"Basedir": str(tmp_path)}})
     message = envelope("a@example.org", reverse_path="")
-    MaildirTransport(tools()).deliver(message, stored(b"x"), message.recipients, conf.stanzas("maildir")[0])
+    MaildirTransport(tools()).deliver(Job(message, stored(b"x"), message.recipients, conf.stanzas("maildir")[0]))
     assert list(files(tmp_path).values()) == [b"Return-Path: <>\r\nx"]
 
 

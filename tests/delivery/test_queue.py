@@ -25,7 +25,7 @@ from gsmtp.delivery.queue import Delivery
 from gsmtp.delivery.transport import Connect, HopSocket
 from gsmtp.delivery.worker import DeliveryLog, green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
-from gsmtp.spool.base import Committed, QueuedRecipient, Record, Spool, State
+from gsmtp.spool.base import Committed, Notice, QueuedRecipient, Record, Spool, State
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.delivery.kit import configuration, envelope
@@ -222,7 +222,7 @@ def test_mixed_answers_leave_only_what_is_to_be_tried_again_or_seen() -> None:
             assert [(r.state, r.reply) for r in left(home.spool)] == [
                 (State.DELIVERED, "250 2.1.5 ok@a.example stored"),
                 (State.QUEUED, "452 4.2.2 full"),
-                (State.FAILED, "550 5.1.1 no"),
+                (State.DEAD, "550 5.1.1 no"),
             ]
             home.later(1200)
             wait(lambda: len(home.told.deliveries) == 4, "second try")
@@ -238,7 +238,7 @@ def test_a_message_expires() -> None:
         home.later(1000)
         wait(lambda: home.delivery.stats().failed == 1, "last try")
         [recipient] = left(home.spool)
-        assert (recipient.state, recipient.attempts) == (State.FAILED, 2)
+        assert (recipient.state, recipient.attempts) == (State.DEAD, 2)
         assert recipient.reply.startswith("554 5.4.7 [internal] exceeded max time without delivery (last: 451 4.4.1 ")
 
 
@@ -458,14 +458,14 @@ class Forgetful(MemorySpool):
         super().__init__()
         self.failures = failures
 
-    def record(self, records: Sequence[Record], done: Committed | None = None) -> None:
+    def record(self, records: Sequence[Record], done: Committed | None = None, notices: Sequence[Notice] = ()) -> None:
         """Fail, or keep."""
         if self.failures:
             self.failures -= 1
             assert done is not None
             done(SpoolFull("no room"))
         else:
-            super().record(records, done)
+            super().record(records, done, notices)
 
 
 def test_outcomes_that_cannot_be_written_are_kept_and_nothing_is_delivered_twice() -> None:

@@ -7,6 +7,7 @@ import pytest
 from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.router import Router
+from gsmtp.delivery.transport import Job
 from gsmtp.delivery.transports.lmtp import LmtpTransport
 from gsmtp.delivery.transports.smtp import SmtpTransport
 from gsmtp.delivery.worker import Batch
@@ -26,7 +27,7 @@ def test_a_message_that_requires_tls_is_not_sent_in_clear(method: str) -> None:
         )
         message = envelope("a@example.org", requires_tls=True)
         with pytest.raises(DeliveryError, match=r"5\.7\.30") as caught:
-            SmtpTransport(tools()).deliver(message, stored(b"x"), message.recipients, route.view, route.hops)
+            SmtpTransport(tools()).deliver(Job(message, stored(b"x"), message.recipients, route.view, route.hops))
         assert not caught.value.temporary
         assert sink.connections == 0
 
@@ -36,7 +37,9 @@ def test_a_mail_store_on_this_host_gets_it_by_lmtp() -> None:
         conf = configuration({"example.org": {"Gateway": sink.gateway, "Delivery_Method": "LMTP"}})
         route = Router(conf).route("example.org")
         message = envelope("a@example.org", requires_tls=True)
-        (outcome,) = LmtpTransport(tools()).deliver(message, stored(b"x"), message.recipients, route.view, route.hops)
+        (outcome,) = LmtpTransport(tools()).deliver(
+            Job(message, stored(b"x"), message.recipients, route.view, route.hops)
+        )
         assert outcome.is_delivered
 
 
@@ -45,7 +48,7 @@ def test_a_mail_store_elsewhere_does_not() -> None:
     route = Router(conf).route("example.org")
     message = envelope("a@example.org", requires_tls=True)
     with pytest.raises(DeliveryError, match=r"5\.7\.30"):
-        LmtpTransport(tools()).deliver(message, stored(b"x"), message.recipients, route.view, route.hops)
+        LmtpTransport(tools()).deliver(Job(message, stored(b"x"), message.recipients, route.view, route.hops))
 
 
 def test_it_fails_at_once_and_stays_where_it_can_be_seen() -> None:
@@ -53,7 +56,7 @@ def test_it_fails_at_once_and_stays_where_it_can_be_seen() -> None:
         home.accept("u@a.example", requires_tls=True)
         wait(lambda: home.delivery.stats().failed == 1, "the failure")
         (recipient,) = left(home.spool)
-        assert (recipient.state, recipient.reply) == (State.FAILED, REPLY)
+        assert (recipient.state, recipient.reply) == (State.DEAD, REPLY)
         assert sink.connections == 0
 
 
@@ -61,7 +64,7 @@ def test_the_more_urgent_waits_in_front() -> None:
     conf = configuration({"a.example": {"Gateway": "127.0.0.1:1"}})
     lane = Lane("x", 1)
     for name, priority in (("a", 0), ("b", 4), ("c", -4), ("d", 9), ("e", 0), ("f", 4), ("g", -9)):
-        lane.put(Batch(name, Router(conf).route("a.example"), None, priority=priority))  # type: ignore[arg-type]
+        lane.put(Batch(name, Router(conf).route("a.example"), None, None, priority=priority))  # type: ignore[arg-type]
     assert "".join(batch.message_id for batch in lane.waiting) == "dbfaecg"
 
 

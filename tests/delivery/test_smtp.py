@@ -14,7 +14,7 @@ from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.router import Router
-from gsmtp.delivery.transport import NoHopReachable, Outcome, Tools
+from gsmtp.delivery.transport import Job, NoHopReachable, Outcome, Tools
 from gsmtp.delivery.transports.lmtp import LmtpTransport
 from gsmtp.delivery.transports.smtp import SmtpTransport
 from gsmtp.spool.base import StoredBody
@@ -38,7 +38,7 @@ class Sender:
     def send(self, message: Envelope, body: bytes | StoredBody = BODY) -> list[Outcome]:
         """Hand a message on to all its recipients."""
         stored_body = stored(body) if isinstance(body, bytes) else body
-        return self.transport.deliver(message, stored_body, message.recipients, self.route.view, self.route.hops)
+        return self.transport.deliver(Job(message, stored_body, message.recipients, self.route.view, self.route.hops))
 
 
 def codes(outcomes: Sequence[Outcome]) -> list[int]:

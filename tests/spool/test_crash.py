@@ -43,7 +43,7 @@ def test_a_kill_at_each_step(tmp_path: Path, mode: str, messages: int, unfinishe
     spool = open_spool(tmp_path)
     assert spool.recovery.unfinished_removed == unfinished
     assert spool.recovery.orphans_removed == orphans
-    assert spool.recovery.failed == []
+    assert spool.recovery.dead == []
     found = spool.due(WALL, 10)
     assert [body_of(spool, due.message_id) for due in found] == [LARGE] * messages
     spool.close()
@@ -68,7 +68,7 @@ def test_random_kills_under_load_lose_nothing_confirmed(tmp_path: Path) -> None:
                 leaving.add(line[1:].decode().strip())
     assert len(confirmed) > 100
     spool = open_spool(tmp_path)
-    assert spool.recovery.failed == []
+    assert spool.recovery.dead == []
     there = {due.message_id: body_of(spool, due.message_id) for due in spool.due(WALL, 1_000_000)}
     missing = confirmed.keys() - leaving - there.keys()
     assert not missing
@@ -88,7 +88,7 @@ def test_a_missing_or_cut_body_file_fails_its_message_with_a_reason(tmp_path: Pa
     os.unlink(paths[missing])
     os.truncate(paths[cut], 100)
     again = open_spool(tmp_path)
-    assert again.recovery.failed == [
+    assert again.recovery.dead == [
         (missing, "the body file is missing"),
         (cut, f"the body file has 100 of {len(LARGE)} bytes"),
     ]
@@ -97,12 +97,12 @@ def test_a_missing_or_cut_body_file_fails_its_message_with_a_reason(tmp_path: Pa
     shown = inspector.message(missing)
     assert shown is not None
     assert {(r.state, r.reply) for r in shown.recipients} == {
-        (State.FAILED, "554 5.3.0 [internal] the body file is missing")
+        (State.DEAD, "554 5.3.0 [internal] the body file is missing")
     }
     inspector.close()
     again.close()
     third = open_spool(tmp_path)
-    assert third.recovery.failed == [], "told once"
+    assert third.recovery.dead == [], "told once"
     third.close()
 
 

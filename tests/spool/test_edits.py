@@ -11,7 +11,7 @@ from gevent.event import AsyncResult
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolError
-from gsmtp.spool.base import BodyWriter, State, StoredBody
+from gsmtp.spool.base import BodyWriter, StoredBody
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.support.spool import THRESHOLD, WAIT_S, WALL, make_envelope, open_spool
@@ -98,7 +98,7 @@ def test_a_copy_that_fails_refuses_the_message(tmp_path: Path, monkeypatch: pyte
     assert not list((tmp_path / "bodies" / "new").iterdir())
 
 
-def test_who_failed_from_the_start_is_never_due(spool: AnySpool) -> None:
+def test_who_was_refused_after_the_text_is_due_like_the_others_and_its_failure_is_kept(spool: AnySpool) -> None:
     both = make_envelope(1)
     both.recipients = [
         Recipient("b@example.com", "example.com", failure="550 5.1.1 nobody"),
@@ -110,22 +110,8 @@ def test_who_failed_from_the_start_is_never_due(spool: AnySpool) -> None:
         body = spool.open()
         body.write(b"x")
         assert _commit(spool, envelope, body) is None
-    assert [due.address for due in spool.due(WALL + 1e9, 10)] == ["c@example.com"]
+    due = spool.due(WALL + 1e9, 10)
+    assert [one.address for one in due] == ["b@example.com", "c@example.com", "d@example.com"]
     found = spool.envelope(alone.message_id)
     assert found is not None
     assert found.recipients[0].failure == "550 5.7.1 no"
-
-
-def test_the_queue_shows_them_as_failed(tmp_path: Path) -> None:
-    from gsmtp.spool.inspect import Inspector
-
-    spool = open_spool(tmp_path)
-    envelope = make_envelope(1)
-    envelope.recipients = [Recipient("d@example.com", "example.com", failure="550 5.7.1 no")]
-    body = spool.open()
-    body.write(b"x")
-    assert _commit(spool, envelope, body) is None
-    spool.close()
-    (message,) = Inspector(str(tmp_path)).messages(state=State.FAILED)
-    (one,) = message.recipients
-    assert (one.state, one.reply, one.hop, one.due_wall, one.attempts) == ("failed", "550 5.7.1 no", "policy", 0.0, 0)

@@ -52,13 +52,13 @@ def test_messages_by_state_domain_and_limit(tmp_path: Path) -> None:
     first = accept(spool, b"1", "a@one.example", "b@two.example")
     second = accept(spool, b"2", "a@two.example")
     third = accept(spool, b"3" * THRESHOLD * 2, "a@three.example")
-    note(spool, queued(first, 1, 0, state=State.FAILED), delivered(first, 0))
+    note(spool, queued(first, 1, 0, state=State.DEAD), delivered(first, 0))
     assert _listed(tmp_path) == [first, second, third], "beside a running server"
     spool.close()
     before = _files(tmp_path)
     assert _listed(tmp_path) == [first, second, third]
     assert _listed(tmp_path, state=State.QUEUED) == [second, third]
-    assert _listed(tmp_path, state=State.FAILED) == [first]
+    assert _listed(tmp_path, state=State.DEAD) == [first]
     assert _listed(tmp_path, domain="two.example") == [first, second]
     assert _listed(tmp_path, domain="two.example", state=State.QUEUED) == [second]
     assert _listed(tmp_path, limit=2) == [first, second]
@@ -145,14 +145,14 @@ def test_reading_after_a_crash_takes_nothing_from_the_next_start(tmp_path: Path)
 def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spool = open_spool(tmp_path)
     message_id = accept(spool, b"x" * 1500, "a@one.example", "b@two.example")
-    note(spool, queued(message_id, 1, 0, state=State.FAILED))
+    note(spool, queued(message_id, 1, 0, state=State.DEAD))
     spool.close()
     assert main(["queue", "list", "--spool", str(tmp_path)]) == 0
     header, first, second, total = capsys.readouterr().out.splitlines()
     assert header.split() == ["ID", "AGE", "SIZE", "STATE", "NEXT", "TRY", "SENDER", "RECIPIENT", "LAST", "REPLY"]
     assert first.split()[0] == message_id
     assert first.split()[2:] == ["1.5", "KiB", "queued", "now", "<sender@example.net>", "a@one.example"]
-    assert second.split() == ["failed", "-", "b@two.example", "451", "4.3.0", "later"]
+    assert second.split() == ["dead", "-", "b@two.example", "451", "4.3.0", "later"]
     assert header.index("RECIPIENT") == first.index("a@one.example") == second.index("b@two.example")
     assert total == "1 message"
 

@@ -154,7 +154,7 @@ def test_one_group_may_finish_a_message_and_repeat_an_outcome(spool: AnySpool) -
 
 def test_a_failed_recipient_keeps_the_message(spool: AnySpool) -> None:
     message_id = accept(spool, b"x", "a@example.com", "b@example.com")
-    note(spool, queued(message_id, 0, 0, state=State.FAILED), delivered(message_id, 1))
+    note(spool, queued(message_id, 0, 0, state=State.DEAD), delivered(message_id, 1))
     assert spool.envelope(message_id) is not None
     assert spool.due(WALL + 9, 10) == []
     assert spool.next_due_wall() is None
@@ -246,7 +246,7 @@ def test_a_newer_or_foreign_database_is_refused_with_its_name(tmp_path: Path) ->
     path = tmp_path / "spool.db"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(SpoolUnhealthy, match=r"spool\.db was written by a newer gsmtp.* version 7.* knows 1"):
+    with pytest.raises(SpoolUnhealthy, match=r"spool\.db was written by a newer gsmtp.* version 7.* knows 2"):
         open_spool(tmp_path)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA application_id = 1")

@@ -16,15 +16,22 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import DeliveryError, SpoolError
-from gsmtp.delivery.hops import Hop
-from gsmtp.delivery.options import BASEDIR, CREATE_USERS, DIRMODE, DOMAIN_IN_PATH, FILEMODE
-from gsmtp.delivery.transport import Outcome, Tools, transport
+from gsmtp.delivery.options import (
+    ALL_DOMAINS,
+    BASEDIR,
+    CREATE_USERS,
+    DIRMODE,
+    DOMAIN_IN_PATH,
+    DOMAINS,
+    ENABLED,
+    FILEMODE,
+)
+from gsmtp.delivery.transport import Job, Outcome, Transport, transport
 from gsmtp.spool.base import StoredBody
 
 STORED = "250 2.0.0 stored"
@@ -48,31 +55,27 @@ class _Job:
 
 
 @transport("maildir")
-class MaildirTransport:
-    """Stores in the Maildirs of one stanza.
+class MaildirTransport(Transport):
+    """Stores in the Maildirs of one stanza. A copy that is stored twice replaces itself: no mark is needed."""
 
-    Args:
-        tools: of the process.
-    """
+    stanza = "maildir"
+    order = 10
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
+    @classmethod
+    def takes(cls, view: View, domain: str) -> bool:
+        """All_Domains and Domains say."""
+        return bool(view[ENABLED] and (view[ALL_DOMAINS] or view[DOMAINS].matches(domain)))
 
-    def deliver(
-        self,
-        envelope: Envelope,
-        body: StoredBody,
-        recipients: Sequence[Recipient],
-        view: View,
-        hops: Sequence[Hop] = (),
-    ) -> list[Outcome]:
-        """See `Transport.deliver`; `view` is the stanza's, `hops` is not used."""
+    def deliver(self, job: Job) -> list[Outcome]:
+        """See `Transport.deliver`."""
+        view = job.view
         if not view[BASEDIR]:
             raise DeliveryError("451 4.3.5 [internal] the maildir stanza has no basedir")
         hop = f"maildir {view.chain[0].spelled or ''}".strip()
-        places = {id(recipient): index for index, recipient in enumerate(envelope.recipients)}
+        places = {id(recipient): index for index, recipient in enumerate(job.envelope.recipients)}
         return [
-            self._deliver_one(envelope, body, recipient, places[id(recipient)], view, hop) for recipient in recipients
+            self._deliver_one(job.envelope, job.body, recipient, places[id(recipient)], view, hop)
+            for recipient in job.recipients
         ]
 
     def _deliver_one(
@@ -84,13 +87,13 @@ class MaildirTransport:
         job = _Job(
             basedir=view[BASEDIR],
             folders=folders,
-            name=file_name(envelope, index, self._tools.hostname),
+            name=file_name(envelope, index, self.tools.hostname),
             head=f"Return-Path: <{envelope.reverse_path}>\r\n".encode("utf-8", "surrogateescape"),
             create=view[CREATE_USERS],
             dirmode=view[DIRMODE],
             filemode=view[FILEMODE],
         )
-        return _outcome(self._tools.native.call(_store, job, body), hop)
+        return _outcome(self.tools.native.call(_store, job, body), hop)
 
 
 def mailbox_folders(address: str, domain: str, domain_in_path: bool) -> tuple[str, ...] | None:

@@ -11,22 +11,20 @@ import random
 from collections.abc import Sequence
 
 from gsmtp.config.view import View
-from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.client import Mode
 from gsmtp.delivery.connection import NO_VALID_HOSTS, Connection, HopUnreachable, Limits
 from gsmtp.delivery.hops import Hop, spread
 from gsmtp.delivery.options import DELIVERY_METHOD, EHLO_HOSTNAME, IDLE_TIMEOUT, MAX_DELIVERIES_PER_CONNECTION
-from gsmtp.delivery.transport import NoHopReachable, Outcome, Tools, transport
+from gsmtp.delivery.transport import Job, NoHopReachable, Outcome, Tools, Transport, transport
 from gsmtp.smtp.options import HOSTNAME
-from gsmtp.spool.base import StoredBody
 
 REQUIRETLS_NEEDED = "550 5.7.30 [internal] REQUIRETLS support required, and mail is handed on in clear text only"
 
 
 @transport("smtp")
-class SmtpTransport:
+class SmtpTransport(Transport):
     """ESMTP and SMTP, as `Delivery_Method` says.
 
     Args:
@@ -34,52 +32,46 @@ class SmtpTransport:
     """
 
     def __init__(self, tools: Tools) -> None:
-        self._tools = tools
+        super().__init__(tools)
         self._chooser = random.Random()  # noqa: S311 - spreads load, guards nothing
 
     def mode(self, view: View) -> Mode:
         """How to speak."""
         return Mode.SMTP if view[DELIVERY_METHOD] == "SMTP" else Mode.ESMTP
 
-    def deliver(
-        self,
-        envelope: Envelope,
-        body: StoredBody,
-        recipients: Sequence[Recipient],
-        view: View,
-        hops: Sequence[Hop] = (),
-    ) -> list[Outcome]:
+    def deliver(self, job: Job) -> list[Outcome]:
         """See `Transport.deliver`.
 
         Raises:
             NoHopReachable: no hop could be connected to.
             DeliveryError: the message is to go over TLS only.
         """
-        if envelope.requires_tls:
+        view, hops = job.view, job.hops
+        if job.envelope.requires_tls:
             hops = self._trusted(hops, self.mode(view))
         limits = Limits.of(view)
         mode, hello_name = self.mode(view), self._hello_name(view)
         troubles: list[HopUnreachable] = []
         for hop in self._in_order(hops):
-            down = self._tools.health.reason(hop)
+            down = self.tools.health.reason(hop)
             if down and not RetryPolicy.of(view).tries_once:
                 troubles.append(HopUnreachable(down, f"{hop} was not reached just now"))
                 continue
             key = (mode, hop.host, hop.port, hello_name)
-            connection = self._tools.connections.take(key)
+            connection = self.tools.connections.take(key)
             if isinstance(connection, Connection):
-                outcomes = connection.deliver(envelope, recipients, body, limits, self._tools.native)
+                outcomes = connection.deliver(job, limits, self.tools.native)
                 if connection.client.has_answer or not connection.client.is_closed:
                     self._keep(key, connection, view)
                     return outcomes
             try:
-                connection = Connection.open(hop, mode, hello_name, limits, self._tools.connect)
+                connection = Connection.open(hop, mode, hello_name, limits, self.tools.connect)
             except HopUnreachable as error:
-                self._tools.health.failed(hop, error.text)
+                self.tools.health.failed(hop, error.text)
                 troubles.append(error)
                 continue
-            self._tools.health.worked(hop)
-            outcomes = connection.deliver(envelope, recipients, body, limits, self._tools.native)
+            self.tools.health.worked(hop)
+            outcomes = connection.deliver(job, limits, self.tools.native)
             self._keep(key, connection, view)
             return outcomes
         raise _unreachable(troubles)
@@ -96,20 +88,20 @@ class SmtpTransport:
 
     def _in_order(self, hops: Sequence[Hop]) -> list[Hop]:
         """By preference; hops that are backed off from come last."""
-        return sorted(spread(hops, self._chooser), key=lambda hop: bool(self._tools.health.reason(hop)))
+        return sorted(spread(hops, self._chooser), key=lambda hop: bool(self.tools.health.reason(hop)))
 
     def _hello_name(self, view: View) -> str:
         name = view[EHLO_HOSTNAME]
         if name in ("__hostname__", "__message__"):
-            return view[HOSTNAME] or self._tools.hostname
-        return name or self._tools.hostname
+            return view[HOSTNAME] or self.tools.hostname
+        return name or self.tools.hostname
 
     def _keep(self, key: object, connection: Connection, view: View) -> None:
         most = view[MAX_DELIVERIES_PER_CONNECTION]
         if not connection.client.is_ready or (most and connection.client.transactions >= most):
             connection.close()
         else:
-            self._tools.connections.give(key, connection, view[IDLE_TIMEOUT])
+            self.tools.connections.give(key, connection, view[IDLE_TIMEOUT])
 
 
 def _is_loopback(host: str) -> bool:
