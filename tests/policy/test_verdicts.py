@@ -111,15 +111,18 @@ def test_a_refusal_is_the_reply_of_its_command(server: Running, phase: str, verd
 
 @pytest.mark.parametrize("phase", ["each_rcpt", "final"])
 @pytest.mark.parametrize(("verdict", "wire"), REFUSALS, ids=lambda value: type(value).__name__)
-def test_a_refused_recipient_is_kept_as_failed(server: Running, phase: str, verdict: Verdict, wire: bytes) -> None:
+def test_a_refused_recipient_is_kept_with_its_failure_for_the_bounce(server: Running, phase: str, verdict: Verdict, wire: bytes) -> None:
     before = len(spooled(server))
     replies, is_closed = _session(server, {phase: verdict})
     assert replies["data"].startswith(b"250 OK ")
     assert not is_closed
     text = wire.decode().replace("\r\n", "\n").strip().split("\n")
     shown = " ".join([text[0].replace("-", " ", 1), *(line[4:].removeprefix("5.7.1 ") for line in text[1:])])
-    assert [one["recipients"] for one in spooled(server)[before:]] == [
-        [("b@example.com", "queued", "", ""), ("c@example.com", "queued", "", "")]
+    assert [one["envelope"]["to"] for one in spooled(server)[before:]] == [
+        [
+            {"addr": "b@example.com", "dom": "example.com", "orig": "b@example.com", "fail": shown},
+            {"addr": "c@example.com", "dom": "example.com", "orig": "c@example.com"},
+        ]
     ]
 
 
