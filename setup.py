@@ -37,6 +37,7 @@ setup(
         "PyYAML>=6.0.1",
     ],
     extras_require={
+        "amqp": ["pika>=1.3"],
         "auth": ["argon2-cffi>=23.1", "bcrypt>=4.1"],
         "pgsql": ["psycopg[binary]>=3.1"],
         "tls": ["pyOpenSSL>=24.3"],

@@ -165,6 +165,7 @@ class Reloading(Parts):
         self._logs.use(loggers, new, resources.scripts.recorders())
         self._logs.tell(self._service)
         self._delivery.reconfigure(new)
+        self._service.handover = self._delivery.handover
         take_effect(resources, new, self._around)
         give_up(old, resources)
         self._events.event(

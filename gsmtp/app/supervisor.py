@@ -86,6 +86,7 @@ class Supervisor(Reloading):
             accepted=self._delivery.notify,
             authenticator=self._resources.authenticator,
             native=self._native,
+            handover=self._delivery.handover,
         )
         take_effect(self._resources, self._configuration, self._around)
         self._logs.tell(self._service)

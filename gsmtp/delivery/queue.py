@@ -25,6 +25,7 @@ from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.failures import Failures, KeepAll
+from gsmtp.delivery.handover import Handover
 from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
 from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
@@ -106,6 +107,7 @@ class Delivery:
 
     def _configure(self, configuration: Domains) -> None:
         self._router = Router(configuration)
+        self._handover = Handover(self._router, self._worker.transport, self._clock, self._log)
         self._worker.configure(configuration)
         self._most_active = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
 
@@ -139,6 +141,11 @@ class Delivery:
             self._give_back(lane)
         self._skipped.clear()
         self._wake.set()
+
+    @property
+    def handover(self) -> Handover | None:
+        """Who answers for mail in the spool's place; None when no stanza asks for that."""
+        return self._handover if self._router.hands_over else None
 
     def stats(self) -> DeliveryStats:
         """What was done and what is going on."""

@@ -79,6 +79,11 @@ class Router:
         ]
         self._routes: dict[tuple[str, str], Route | str] = {}
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether a stanza answers for mail while its client waits (`Transport.hands_over`)."""
+        return any(kind.hands_over(view) for _, kind, view in self._stanzas)
+
     def options(self, domain: str, binding: str = "") -> View:
         """The options for mail to a domain, by a binding, whether it has a route or not."""
         return self._configuration.domain_view(domain)

@@ -193,12 +193,22 @@ class Transport(ABC):
         Blocks. Raises ConfigError with the place; nothing may have changed then.
         """
 
+    @classmethod
+    def hands_over(cls, view: View) -> bool:
+        """Whether a stanza answers for mail while its client waits, so that the mail needs no spool: by `hand_over`."""
+        return False
+
     def configure(self, views: Sequence[View]) -> None:  # noqa: B027 - most look at the job's view only
         """These are the stanzas from now on: at the start and after each reload. Must not block."""
 
     @abstractmethod
     def deliver(self, job: Job) -> list[Outcome]:
         """One Outcome a recipient, in order. Raises DeliveryError when all share one failure."""
+
+    def hand_over(self, job: Job, done: Callable[[list[Outcome]], object]) -> None:
+        """As `deliver`, for a message that is in no spool. Must not block: runs on the hub, and calls `done` there,
+        once, with one Outcome a recipient. The body is there until then."""
+        raise NotImplementedError
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of connections, threads and processes: the server stops."""

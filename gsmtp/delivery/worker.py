@@ -132,7 +132,7 @@ class Worker:
         for name, kind in stanza_transports():
             views = configuration.stanzas(kind.stanza)
             if views or name in self._transports:
-                self._transport(name).configure(views)
+                self.transport(name).configure(views)
 
     def close(self) -> None:
         """Close all transports."""
@@ -208,7 +208,7 @@ class Worker:
             job = Job(
                 envelope, body, recipients, route.view, route.hops, attempts, self._marker(batch.message_id, indexes)
             )
-            outcomes = self._transport(route.transport).deliver(job)
+            outcomes = self.transport(route.transport).deliver(job)
             if len(outcomes) != len(recipients):
                 raise ValueError(f"{len(outcomes)} outcomes for {len(recipients)} recipients")
         except NoHopReachable as error:
@@ -241,7 +241,8 @@ class Worker:
 
         return mark
 
-    def _transport(self, name: str) -> Transport:
+    def transport(self, name: str) -> Transport:
+        """The transport of that name. Raises DeliveryError."""
         found = self._transports.get(name)
         if found is None:
             kind = TRANSPORTS.get(name)

@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gsmtp.core.envelope import Envelope, Recipient
-from gsmtp.core.errors import SpoolError, SpoolFull
+from gsmtp.core.errors import DeliveryError, GsmtpError, SpoolFull
 from gsmtp.core.records import Reception as ReceptionRecord
 from gsmtp.core.records import Rejection
 from gsmtp.core.reply import SHUTTING_DOWN, SPOOL_FULL, TRANSACTION_FAILED, Reply
+from gsmtp.core.reply import reply as make_reply
 from gsmtp.policy.context import Context
 from gsmtp.policy.decision import Decision, Phase
 from gsmtp.policy.headers import split_head
@@ -287,7 +288,11 @@ class Acceptance:
         envelope.mess = kept_variables(context.mess, EXCLUDE_VCTX_MESS, context.configuration, kept)
         self._body = self._phases = None
         self._connection.pause()
-        self._service.spool.commit(envelope, body, lambda error: self._committed(envelope, error))
+        service = self._service
+        if service.handover is not None and service.handover.takes(envelope):
+            service.handover.commit(envelope, body, lambda error: self._committed(envelope, error, is_kept=False))
+        else:
+            service.spool.commit(envelope, body, lambda error: self._committed(envelope, error))
         return False
 
     def _after_phases(self, phases: MessagePhases, body: BodyWriter, kept: list[Recipient]) -> list[Recipient]:
@@ -308,13 +313,17 @@ class Acceptance:
             body.replace_head(message.head_bytes, message.head)
         return [recipient for recipient in kept if id(recipient) not in gone]
 
-    def _committed(self, envelope: Envelope, error: SpoolError | None) -> None:
-        """The spool's answer; the client may be gone by now, the message is kept all the same (RFC 1047)."""
+    def _committed(self, envelope: Envelope, error: GsmtpError | None, *, is_kept: bool = True) -> None:
+        """The answer of the spool, or of who took the message in its place (then `is_kept` is False).
+
+        The client may be gone by now, the message is taken all the same (RFC 1047).
+        """
         if error is None:
             self._accepted(envelope, is_dropped=False)
-            self._service.accepted(envelope)
+            if is_kept:
+                self._service.accepted(envelope)
         else:
-            self._refuse(Phase.DATA, Decision(reply_to(error), str(error), "spool"))
+            self._refuse(Phase.DATA, Decision(reply_to(error), str(error), "spool" if is_kept else "handover"))
         if self._service.is_draining:
             self.session.close_with(SHUTTING_DOWN)
         self._connection.resume()
@@ -338,6 +347,9 @@ class Acceptance:
         context.conn["connection_message_count"] = str(self.session.messages)
 
 
-def reply_to(error: SpoolError) -> Reply:
-    """What the peer is told about trouble with the spool."""
+def reply_to(error: GsmtpError) -> Reply:
+    """What the peer is told about trouble with the spool, or with who takes mail in its place."""
+    if isinstance(error, DeliveryError):
+        code, enhanced, _ = str(error).split(" ", 2)
+        return make_reply(int(code), f"{enhanced} {'not handed on, try again later' if error.temporary else 'refused'}")
     return SPOOL_FULL if isinstance(error, SpoolFull) else TRANSACTION_FAILED

@@ -25,6 +25,7 @@ from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.native import NativePool
 from gsmtp.runtime.sockopts import When, rows
 from gsmtp.runtime.tls_contexts import TlsContexts
+from gsmtp.server.handover import Handover
 from gsmtp.server.limits import Limits, SessionCounts
 from gsmtp.server.options import IDLE_TIME, PROXY_PROTOCOL, RECONFIG_MESSAGE, RECONFIG_SESSIONS
 from gsmtp.server.outdated import SessionComparison
@@ -117,6 +118,7 @@ class Service:
         accepted: told of each committed envelope, on the hub.
         authenticator: asks the credential stores.
         native: threads that read large messages for hooks.
+        handover: who answers for mail in the spool's place, None for nobody.
 
     Attributes:
         throttles: of Inbound_Throttle_Messages.
@@ -141,6 +143,7 @@ class Service:
     connections: set[Connection] = field(default_factory=set)
     is_draining: bool = False
     native: NativePool | None = None
+    handover: Handover | None = None
     tells_begins: bool = False
     tells_ends: bool = False
     make_session: Callable[[View, Facts, Clock], Session] = Session
