@@ -208,7 +208,7 @@ class Transport(ABC):
     def hand_over(self, job: Job, done: Callable[[list[Outcome]], object]) -> None:
         """As `deliver`, for a message that is in no spool. Must not block: runs on the hub, and calls `done` there,
         once, with one Outcome a recipient. The body is there until then."""
-        raise NotImplementedError
+        raise DeliveryError(f"451 4.3.5 [internal] {type(self).__name__} hands nothing over")
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of connections, threads and processes: the server stops."""
