@@ -21,7 +21,7 @@ _LEVELS = ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL")
 
 
 def declare_module(
-    word: str, doc: str, name: Name = Name.OPTIONAL, *, needs: Mapping[str, str] | None = None
+    word: str, doc: str, name: Name = Name.OPTIONAL, *, needs: Mapping[str, str] | None = None, ours: bool = False
 ) -> Option[bool]:
     """Declare a module's stanza with the two options that each module has.
 
@@ -30,11 +30,12 @@ def declare_module(
         doc: what it does.
         name: whether an instance name may follow; NONE for singletons.
         needs: as in `Stanza`.
+        ours: a module that Momentum doesn't know.
 
     Returns:
         Its `Enabled`.
     """
-    declare_stanza(Stanza(word, name, ("global",), doc, needs=needs or {}))
+    declare_stanza(Stanza(word, name, ("global",), doc, needs=needs or {}, ours=ours))
     MODULES.append(word.lower())
     DEBUG_LEVELS[word.lower()] = declare(
         Option(
@@ -44,7 +45,8 @@ def declare_module(
             scopes=(word.lower(),),
             doc=f"Lowest level of the messages of {word} that are logged. Where it isn't set, Debug_Flags (MOD) and "
             "``--log-level`` decide.",
-            source="Momentum: options common to modules",
+            ours=ours,
+            source="gsmtp" if ours else "Momentum: options common to modules",
         )
     )
     return declare(
@@ -54,6 +56,7 @@ def declare_module(
             default=True,
             scopes=(word.lower(),),
             doc=f"Whether {word} does anything.",
-            source="Momentum: options common to modules",
+            ours=ours,
+            source="gsmtp" if ours else "Momentum: options common to modules",
         )
     )
