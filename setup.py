@@ -31,6 +31,7 @@ setup(
     package_data={"gsmtp": ["py.typed"], "gsmtp.config": ["*.csv"], "gsmtp.runtime": ["*.pem"]},
     python_requires=">=3.11",
     install_requires=[
+        "dnspython>=2.6",
         "gevent>=25.4",
         "greenlet>=3.1",
         "ply>=3.11",

@@ -25,12 +25,11 @@ from gsmtp.config.option import GLOBAL, INBOUND, OUTBOUND
 _BOUNCES = "bounces are not generated yet: `gsmtp queue list` shows what has failed"
 _BOUNCES_IN = "bounces that come in are not evaluated"
 _CONTEXT = "contexts are written with the message and leave memory with it"
-_FIXED_DNS = "look-ups follow the system's resolver"
+_DNS = "names are looked up when mail is to go there, and a failed look-up is tried again until the message expires"
 _HTTP = "mail is handed on by ESMTP, SMTP and LMTP only"
 _INTERNAL = "it tunes a part of Momentum that gsmtp doesn't have"
 _LOOPS = "one event loop does everything"
 _MEMORY = "memory is not watched yet; what a session can hold is bounded"
-_MX = "mail is handed on by Maildir, Gateway and Routes only: MX records are not looked up yet"
 _QUEUE = "it tunes Momentum's queue; gsmtp's has no such part"
 _SIGN = "messages are not signed"
 _THROTTLE_OUT = "deliveries are not throttled yet"
@@ -154,7 +153,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         OUTBOUND,
         _QUEUE,
         "connect_timeout_to_delay=900; connection_allocation_aggressiveness=normal; drop_body_after_trans_fail=3; "
-        "fully_resolve_before_smtp=true; max_resident_active_queue=250",
+        "max_resident_active_queue=250",
     ),
     (
         GLOBAL,
@@ -168,20 +167,16 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("binding", "binding_group", "global"), _QUEUE, "delayed_binding_domain_fuzz=0; max_resident_messages=32768"),
     (("binding", "domain", "global"), _QUEUE, "delivery_response_timeout=5000"),
     (("binding", "binding_group", "global"), BINDING_LATER, "bind_address"),
-    (GLOBAL, BINDING_LATER, "binding_auto_replumb; binding_auto_replumb_interval; default_binding=normal"),
+    (GLOBAL, "gsmtp sets up no addresses of the system", "binding_auto_replumb; binding_auto_replumb_interval"),
+    (GLOBAL, 'mail for which policy chose no binding goes by Binding "default"', "default_binding=normal"),
+    (OUTBOUND, "all names are looked up before the first connection, as with true", "fully_resolve_before_smtp=true"),
     (
-        GLOBAL,
-        _MX,
-        "only_use_best_mx_for_relay_domains=true; prohibited_hosts; skip_hosts; use_ipv6=false",
+        ("domain", "global"),
+        "mail for a domain none of whose hosts can be reached is put off at once, without a connection",
+        "mx_failures_to_delay=50",
     ),
-    (("domain", "global"), _MX, "mx_failures_fallback_to_a=3; mx_failures_to_delay=50"),
-    (
-        GLOBAL,
-        _FIXED_DNS,
-        "dns_cache_purge_interval=60; dns_expire_interval=10; dns_fallback_to_tcp=false; max_dns_ttl=4294967295; "
-        "min_dns_ttl=0; resolv_conf",
-    ),
-    (("domain", "global"), _FIXED_DNS, "dns_failures_to_purge=10; host_failure_retry=120"),
+    (GLOBAL, _DNS, "dns_expire_interval=10"),
+    (("domain", "global"), _DNS, "dns_failures_to_purge=10"),
     (
         OUTBOUND,
         _HTTP,

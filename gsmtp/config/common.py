@@ -269,6 +269,5 @@ _later(
     "url_ripper antivirus clamav brightmail cloudmark commtouch eleven symantec csapi fingerprint beik",
     _CONTENT,
 )
-_later("static_routes", "name a Gateway or Routes in a Domain stanza instead")
 _later("suppress_spool", UNSAFE_NEVER)
 _later("delay_dsn", DELAY_LATER)

@@ -7,7 +7,6 @@ holds about three pieces (128 KiB each) in memory, whatever the message's size.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.stages import Stage
 from gsmtp.delivery.client import CONNECTION_CLOSED, Client, Mode
-from gsmtp.delivery.hops import Hop
 from gsmtp.delivery.options import (
     BODY_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -27,13 +25,13 @@ from gsmtp.delivery.options import (
     RCPTTO_TIMEOUT,
     RSET_TIMEOUT,
 )
+from gsmtp.delivery.resolve import Address
 from gsmtp.delivery.steps import Step
 from gsmtp.delivery.transport import Connect, HopSocket, Job, Native, Outcome
 from gsmtp.spool.base import StoredBody
 
 TIMED_OUT = "450 4.4.1 [internal] Connection Timed Out"
 NO_VALID_HOSTS = "451 4.4.1 [internal] No valid hosts (unable to make any connections)"
-NO_ADDRESS = "454 4.4.4 [internal] no MX or A for domain"
 
 _RECV_BYTES = 16_384
 _LAST_WORDS_S = 5.0
@@ -107,7 +105,7 @@ class Connection:
         hop: the other end.
     """
 
-    def __init__(self, sock: HopSocket, client: Client, hop: Hop) -> None:
+    def __init__(self, sock: HopSocket, client: Client, hop: Address) -> None:
         self.client = client
         self.hop = hop
         self._sock: HopSocket | None = sock
@@ -120,13 +118,11 @@ class Connection:
         return int(fileno()) if fileno is not None else -1
 
     @classmethod
-    def open(cls, hop: Hop, mode: Mode, hello_name: str, limits: Limits, connect: Connect) -> Connection:
+    def open(cls, hop: Address, mode: Mode, hello_name: str, limits: Limits, connect: Connect) -> Connection:
         """Connect and greet. Raises HopUnreachable."""
         started = time.monotonic()
         try:
-            sock = connect(hop.host, hop.port, limits.connect_s)
-        except socket.gaierror as error:
-            raise HopUnreachable(NO_ADDRESS, f"{hop.host}: {error.strerror or error}") from error
+            sock = connect(hop.ip, hop.port, limits.connect_s)
         except TimeoutError as error:
             raise HopUnreachable(TIMED_OUT, f"{hop} after {limits.connect_s:g} s") from error
         except OSError as error:

@@ -1,60 +1,107 @@
 """Next hops: how `Gateway` and the items of `Routes` are written, and in which order hops are tried. Pure functions.
 
+Which addresses a hop comes to is found out when mail goes there (`delivery/resolve.py`).
 Source: reference/policy-and-context.md section 5.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import groupby
 from urllib.parse import parse_qsl
 
 
+class Lookup(StrEnum):
+    """How a hop's name becomes addresses."""
+
+    ADDRESS = "a"
+    """A host of the configuration: its addresses."""
+    GATEWAY = "gateway"
+    """A host of the configuration: its MX records, then its addresses."""
+    MX = "mx"
+    """A recipient's domain: its MX records, and its addresses where it has none (RFC 5321 section 5.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A host to hand mail to.
+    """A host, or a domain's hosts, to hand mail to.
 
     Args:
         host: name or IP address, an IPv6 address without brackets.
         port: 1 to 65,535.
         preference: lower ones are tried first; equal ones share the load.
+        lookup: what is looked up for a name.
     """
 
     host: str
     port: int
     preference: int = 0
+    lookup: Lookup = Lookup.ADDRESS
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class NotServedError(ValueError):
-    """A route that Momentum documents and gsmtp doesn't serve."""
+        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"mx:{place}" if self.lookup is Lookup.MX else place
 
 
 def parse_gateway(text: str, default_port: int) -> Hop:
     """A hop from ``host``, ``192.0.2.1``, ``host:port``, ``[2001:db8::1]:port`` or ``2001:db8::1``.
 
-    Raises ValueError with a text that says what is wrong.
+    A name in brackets (``[host]:port``) has its addresses looked up alone, any other its MX records first. Raises
+    ValueError with a text that says what is wrong.
     """
     host, port = _host_and_port(text.strip())
-    return Hop(host, default_port if port is None else port)
+    is_plain = text.strip().startswith("[") or is_address(host)
+    return Hop(host, default_port if port is None else port, 0, Lookup.ADDRESS if is_plain else Lookup.GATEWAY)
 
 
-def parse_routes(items: Sequence[str], default_port: int) -> tuple[Hop, ...]:
+def parse_target(text: str) -> Hop:
+    """A hop from ``192.0.2.1:25`` or ``[2001:db8::1]:25``, as static_routes names its server. Raises ValueError."""
+    hop = parse_gateway(text, 25)
+    if not is_address(hop.host):
+        raise ValueError(f"'{hop.host}' is not an IP address")
+    return hop
+
+
+def domain_hop(domain: str, port: int, preference: int = 0) -> Hop:
+    """The hop for a recipient's domain itself: its MX hosts, or the address of ``[192.0.2.1]`` and ``[IPv6:…]``.
+
+    Raises ValueError for a literal that is no address (RFC 5321 section 4.1.3).
+    """
+    if not domain.startswith("["):
+        return Hop(domain, port, preference, Lookup.MX)
+    host = domain[1:].removesuffix("]")
+    host = host[5:] if host[:5].lower() == "ipv6:" else host
+    if not is_address(host):
+        raise ValueError(f"'{domain}' is not an address that mail can be sent to")
+    return Hop(host, port, preference, Lookup.MX)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_routes(items: Sequence[str], default_port: int, domain: str = "") -> tuple[Hop, ...]:
     """The hops of a `Routes` list, in the order in which they are to be tried.
 
-    An item without ``pref`` comes right after the item before it. ``ttl`` is read and needs nothing: names are looked
-    up anew for each connection. Raises ValueError for an item that can't be read, NotServedError for one that is not
-    served.
+    An item without ``pref`` comes right after the item before it. ``ttl`` is read and needs nothing: how long a name's
+    addresses are kept is DNS's to say. ``__mx__`` stands for the hosts of `domain`, the recipients', and for nothing
+    where that is "". Raises ValueError for an item that can't be read.
     """
     hops: list[Hop] = []
     preference = -1
     for item in items:
-        hop, preference = _route(item.strip(), default_port, preference + 1)
-        hops.append(hop)
+        hop, preference = _route(item.strip(), default_port, preference + 1, domain)
+        if hop.host:
+            hops.append(hop)
     return tuple(sorted(hops, key=lambda hop: hop.preference))
 
 
@@ -68,17 +115,14 @@ def spread(hops: Sequence[Hop], chooser: random.Random) -> list[Hop]:
     return ordered
 
 
-def _route(item: str, default_port: int, preference: int) -> tuple[Hop, int]:
-    if item.lower() == "__mx__":
-        raise NotServedError("route __mx__ is not served yet: MX records are not looked up")
+def _route(item: str, default_port: int, preference: int, domain: str) -> tuple[Hop, int]:
     scheme, separator, rest = item.partition("://")
     if not separator:
-        host, port = _host_and_port(item)
-        return Hop(host, default_port if port is None else port, preference), preference
+        return _to(item, default_port, preference, Lookup.ADDRESS, domain), preference
     if scheme.lower() != "smtp":
         raise ValueError(f"scheme {scheme}:// is not known; expected smtp://")
     place, _, query = rest.partition("?")
-    host, port = _host_and_port(place.removesuffix("/"))
+    port, lookup = default_port, Lookup.ADDRESS
     for key, value in parse_qsl(query, keep_blank_values=True):
         match key.lower():
             case "pref":
@@ -88,12 +132,21 @@ def _route(item: str, default_port: int, preference: int) -> tuple[Hop, int]:
             case "ttl":
                 _number("ttl", value, 0, 2**31)
             case "type" if value.lower() == "a":
-                pass
+                lookup = Lookup.ADDRESS
             case "type" if value.lower() == "mx":
-                raise NotServedError(f"route '{item}': type=mx is not served yet: MX records are not looked up")
+                lookup = Lookup.GATEWAY
             case _:
-                raise ValueError(f"{key}={value} is not known; expected pref, ttl, port or type=a")
-    return Hop(host, default_port if port is None else port, preference), preference
+                raise ValueError(f"{key}={value} is not known; expected pref, ttl, port, type=a or type=mx")
+    return _to(place.removesuffix("/"), port, preference, lookup, domain), preference
+
+
+def _to(place: str, default_port: int, preference: int, lookup: Lookup, domain: str) -> Hop:
+    """The hop of one item, with host "" for what leads nowhere."""
+    host, port = _host_and_port(place)
+    port = default_port if port is None else port
+    if host.lower() == "__mx__":
+        return domain_hop(domain, port, preference)
+    return Hop(host, port, preference, Lookup.ADDRESS if is_address(host) else lookup)
 
 
 def _number(key: str, value: str, low: int, high: int) -> int:

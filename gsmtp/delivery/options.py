@@ -12,7 +12,7 @@ from gsmtp.config.option import OUTBOUND, Option, declare
 from gsmtp.config.stanza import Name, Stanza, declare_stanza
 from gsmtp.config.tree import Array, Scope, Setting, Value
 from gsmtp.core.domains import DomainPatterns
-from gsmtp.delivery.hops import NotServedError, parse_gateway, parse_routes
+from gsmtp.delivery.hops import parse_gateway, parse_routes
 
 # --- where to -------------------------------------------------------------------------------------
 
@@ -38,13 +38,6 @@ def _examine_routes(value: tuple[str, ...], setting: Setting, scope: Scope, prob
     for text, item in zip(value, items, strict=True):
         try:
             parse_routes((text,), 25)
-        except NotServedError as error:
-            problems.warning(
-                item.span,
-                f"{error}; mail waits in the queue where it stands in {setting.spelled}",
-                hint="name the host that takes the mail",
-                code="not-served",
-            )
         except ValueError as error:
             problems.error(
                 item.span,
@@ -61,7 +54,7 @@ GATEWAY: Option[str] = declare(
         default="",
         scopes=OUTBOUND,
         doc="Host name, address or ``[v6]:port`` to which mail of the domain is sent instead of to its MX; in the "
-        "global scope the smarthost for everything.",
+        "global scope the smarthost for everything. A name's MX records are tried first, those of ``[name]`` are not.",
         source="Momentum: gateway",
         examine=_examine_gateway,
     )
@@ -73,8 +66,9 @@ ROUTES: Option[tuple[str, ...]] = declare(
         kind=kinds.strings,
         default=(),
         scopes=("domain", "global"),
-        doc="Hosts in the order they are tried: a name, an address, or ``smtp://host?pref=10&port=24``; equal pref "
-        "shares the load. Supplants Gateway.",
+        doc="Hosts in the order they are tried: a name, an address, ``__mx__`` for the domain's own MX hosts, or "
+        "``smtp://host?pref=10&port=24``, with ``&type=mx`` for the MX hosts of a name; equal pref shares the load. "
+        "Supplants Gateway.",
         source="Momentum: routes",
         examine=_examine_routes,
     )

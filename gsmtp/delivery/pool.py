@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gsmtp.delivery.hops import Hop
+from gsmtp.delivery.resolve import Address
 
 _FIRST_BACKOFF_S = 1.0
-_LONGEST_BACKOFF_S = 60.0
+LONGEST_BACKOFF_S = 120.0
 _MANY_HOPS = 10_000
 
 
@@ -97,7 +97,8 @@ class _Trouble:
 
 
 class HopHealth:
-    """Backs off from hops that can't be reached: for 1 s, then 2, 4 … at most 60 s, until one connection succeeds.
+    """Backs off from addresses that can't be reached: for 1 s, then 2, 4 … at most `Host_Failure_Retry`, until one
+    connection succeeds.
 
     Args:
         mono: a monotonic clock in seconds.
@@ -105,30 +106,34 @@ class HopHealth:
 
     def __init__(self, mono: Callable[[], float]) -> None:
         self._mono = mono
-        self._trouble: dict[Hop, _Trouble] = {}
+        self._trouble: dict[tuple[str, int], _Trouble] = {}
 
-    def reason(self, hop: Hop) -> str:
-        """Why the hop isn't to be tried now, or ""."""
-        trouble = self._trouble.get(hop)
+    def reason(self, address: Address) -> str:
+        """Why the address isn't to be tried now, or ""."""
+        trouble = self._trouble.get((address.ip, address.port))
         return trouble.reason if trouble is not None and trouble.until_mono > self._mono() else ""
 
-    def failed(self, hop: Hop, reason: str) -> None:
-        """A connection to the hop failed. Failures of tries that ran side by side count once."""
+    def failed(self, address: Address, reason: str, longest_s: float = LONGEST_BACKOFF_S) -> None:
+        """A connection to the address failed; it is left alone for `longest_s` at the most. Failures of tries that ran
+        side by side count once."""
         now = self._mono()
-        trouble = self._trouble.get(hop)
+        key = (address.ip, address.port)
+        trouble = self._trouble.get(key)
         if trouble is None:
             if len(self._trouble) >= _MANY_HOPS:
                 self._trouble = {known: one for known, one in self._trouble.items() if one.until_mono > now}
-            self._trouble[hop] = _Trouble(now + _FIRST_BACKOFF_S, _FIRST_BACKOFF_S, reason)
+            backoff_s = min(_FIRST_BACKOFF_S, longest_s)
+            self._trouble[key] = _Trouble(now + backoff_s, backoff_s, reason)
         elif trouble.until_mono <= now:
-            trouble.backoff_s = min(trouble.backoff_s * 2, _LONGEST_BACKOFF_S)
+            trouble.backoff_s = min(max(trouble.backoff_s * 2, _FIRST_BACKOFF_S), longest_s)
             trouble.until_mono = now + trouble.backoff_s
             trouble.reason = reason
 
-    def worked(self, hop: Hop) -> None:
-        """A connection to the hop succeeded."""
-        self._trouble.pop(hop, None)
+    def worked(self, address: Address) -> None:
+        """A connection to the address succeeded."""
+        self._trouble.pop((address.ip, address.port), None)
 
-    def down(self) -> list[Hop]:
-        """The hops that are backed off from now."""
-        return [hop for hop in self._trouble if self.reason(hop)]
+    def down(self) -> list[tuple[str, int]]:
+        """The addresses and ports that are backed off from now."""
+        now = self._mono()
+        return [key for key, trouble in self._trouble.items() if trouble.until_mono > now]

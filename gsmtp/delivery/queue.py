@@ -37,10 +37,13 @@ from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
 
 WINDOW = 2_000
+from gsmtp.delivery.resolve import HopResolver
 """Recipients in memory at the most."""
 MAX_BATCH = 100
 """Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
 _MOST_SKIPPED = 500
+from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
+from gsmtp.runtime.later import Later
 _MOST_A_LOOK = 500
 _LONGEST_WAIT_S = 60.0
 _PUT_OFF_S = 60.0
@@ -86,8 +89,12 @@ class Delivery:
         self._window = window
         hostname = configuration.view[HOSTNAME] or socket.gethostname()
         mono = self._clock.mono
-        self._tools = Tools(native_pool, connect, ConnectionPool(mono), HopHealth(mono), hostname)
-        self._worker = Worker(spool, self._tools, self._clock, self._log, failures or KeepAll())
+        self._names = Resolver(Settings.of(configuration.view), native_pool, mono)
+        resolver = HopResolver(self._names, hostname)
+        self._tools = Tools(native_pool, connect, ConnectionPool(mono), HopHealth(mono), hostname, resolver)
+        self._failures = failures or KeepAll()
+        self._announced = announced
+        self._worker = Worker(spool, self._tools, self._clock, self._log, self._failures)
         self._envelopes = EnvelopeCache(4 * window)
         self._lanes: dict[str, Lane] = {}
         self._offered: deque[Lane] = deque()
@@ -120,6 +127,8 @@ class Delivery:
 
     def notify(self, envelope: Envelope) -> None:
         """A message was committed. Doesn't block; may be called on the hub."""
+        self._names.configure(Settings.of(configuration.view))
+        self._tools.resolver.listen_at(listen.endpoint for listen in configuration.listens if listen.is_enabled)
         skipped = self._skipped
         if skipped and all(recipient.domain in skipped for recipient in envelope.recipients):
             return  # suspended or crowded: a look would find nothing that may start
@@ -191,6 +200,11 @@ class Delivery:
 
     def stop(self) -> None:
         """Stop at once; see `drain`."""
+    @property
+    def dns(self) -> DnsCounts:
+        """What was looked up."""
+        return self._names.counts
+
         self.drain(0.0)
 
     # Looking into the spool.
@@ -218,6 +232,7 @@ class Delivery:
             return _LONGEST_WAIT_S  # woken when a quarter of the window is free
         limit = min(room, _MOST_A_LOOK)
         now = self._clock.wall()
+        self._names.close()
         began = time.monotonic()
         found = self._spool.due(now, limit, tuple(self._skipped))
         # One look serves all messages of a moment, and looking never takes more than a tenth of the time, however

@@ -1,8 +1,8 @@
-"""Where mail for a domain goes: stanzas of transports first (maildir, …), then `Routes`, then `Gateway`.
+"""Where mail for a domain goes: stanzas of transports first (maildir, …), then static_routes, `Routes`, `Gateway`, and
+the domain's MX records for all else.
 
-No route is a temporary failure that names what is missing, so that mail waits for the operator and is not lost; MX
-records are not looked up yet. Options are those of the recipient's domain, then those of the gateway's name
-(reference/policy-and-context.md section 5.1 and its decision on Gateway).
+Options are those of the recipient's domain, then those of the gateway's name (reference/policy-and-context.md section
+5.1 and its decision on Gateway).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gsmtp.config.scopes import ListenStanza
 from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError
-from gsmtp.delivery.hops import Hop, parse_gateway, parse_routes
+from gsmtp.delivery.hops import Hop, domain_hop, parse_gateway, parse_routes, parse_target
+from gsmtp.delivery.mx_options import STATIC_ROUTES_ENABLED, TARGET
 from gsmtp.delivery.options import (
     DELIVERY_METHOD,
     GATEWAY,
@@ -25,6 +27,10 @@ from gsmtp.delivery.transport import stanza_transports
 
 TRANSPORT_NAMES = ("lmtp", "maildir", "smtp")
 """The transports that routes lead to; who delivers must have loaded them."""
+NO_ROUTE = (
+    "451 4.4.4 [internal] no route for an address without a domain: no maildir stanza takes it, and neither routes nor "
+    "gateway is set"
+)
 _CACHED_DOMAINS = 10_000
 
 
@@ -34,6 +40,10 @@ class Domains(Protocol):
     @property
     def view(self) -> View:
         """The global options."""
+
+    @property
+    def listens(self) -> Sequence[ListenStanza]:
+        """Where mail is taken."""
 
     def domain_view(self, domain: str) -> View:
         """The options for mail to a domain."""
@@ -77,6 +87,7 @@ class Router:
         self._stanzas = [
             (name, kind, view) for name, kind in stanza_transports() for view in configuration.stanzas(kind.stanza)
         ]
+        self._target = next((one for one in map(_target, configuration.stanzas("static_routes")) if one), None)
         self._routes: dict[tuple[str, str], Route | str] = {}
 
     @property
@@ -91,7 +102,7 @@ class Router:
     def route(self, domain: str, binding: str = "") -> Route:
         """The route for a domain ("" for an unqualified postmaster), by a binding ("" for none).
 
-        Raises DeliveryError (temporary) when there is none or when what is configured isn't served.
+        Raises DeliveryError (temporary) when there is none.
         """
         found = self._routes.get((domain, binding))
         if found is None:
@@ -114,20 +125,24 @@ class Router:
             return f"451 4.3.5 [internal] {error}"
 
     def _onward(self, domain: str, domain_view: View) -> Route | str:
-        routes = domain_view[ROUTES]
-        gateway = domain_view[GATEWAY]
-        if not routes and not gateway:
-            return (
-                f'451 4.4.4 [internal] no route for "{domain}": no maildir stanza has it in domains, and neither '
-                f'Domain "{domain}" nor the global scope sets gateway or routes (MX records are not looked up yet)'
-            )
-        view = domain_view
-        gateway_host = "" if routes else parse_gateway(gateway, 25).host
-        if gateway_host:
+        routes = () if self._target else domain_view[ROUTES]
+        gateway = "" if self._target or routes else domain_view[GATEWAY]
+        view, gateway_host = domain_view, ""
+        if gateway:
+            gateway_host = parse_gateway(gateway, 25).host
             view = self._with_routing_domain(domain_view, gateway_host)
         method = view[DELIVERY_METHOD]
         port = view[LMTP_PORT] if method == "LMTP" else view[REMOTE_SMTP_PORT]
-        hops = parse_routes(routes, port) if routes else (parse_gateway(gateway, port),)
+        if self._target:
+            hops: tuple[Hop, ...] = (self._target,)
+        elif routes:
+            hops = parse_routes(routes, port, domain)
+        elif gateway:
+            hops = (parse_gateway(gateway, port),)
+        else:
+            hops = (domain_hop(domain, port),) if domain else ()
+        if not hops:
+            return NO_ROUTE
         transport = "lmtp" if method == "LMTP" else "smtp"
         key = f"{method.lower()} {','.join(map(str, hops))}"
         return Route(transport, hops, view, view, key, gateway_host)
@@ -137,3 +152,8 @@ class Router:
         gateway_chain = self._configuration.domain_view(gateway_host).chain
         chain = (*(scope for scope in domain_view.chain if scope not in gateway_chain), *gateway_chain)
         return domain_view if chain == domain_view.chain else View(chain, generation=domain_view.generation)
+
+
+def _target(stanza: View) -> Hop | None:
+    """Where a static_routes stanza sends all mail."""
+    return parse_target(stanza[TARGET]) if stanza[STATIC_ROUTES_ENABLED] and stanza[TARGET] else None

@@ -23,6 +23,7 @@ from gsmtp.spool.base import StoredBody
 if TYPE_CHECKING:
     from gsmtp.delivery.hops import Hop
     from gsmtp.delivery.pool import ConnectionPool, HopHealth
+    from gsmtp.delivery.resolve import HopResolver
 
 T = TypeVar("T")
 
@@ -123,6 +124,7 @@ class Tools:
     connect: Connect
     connections: ConnectionPool
     health: HopHealth
+        resolver: finds the addresses of next hops.
     hostname: str
 
 
@@ -130,6 +132,7 @@ def _unmarked() -> None:
     """Nobody wants to know."""
 
 
+    resolver: HopResolver
 @dataclass(frozen=True, slots=True)
 class Job:
     """One message for some of its recipients, to one destination.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Array, Scalar, Scope, Setting, Tree, Value
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
+from gsmtp.delivery.resolve import HopResolver
 from gsmtp.delivery.transport import Connect, Tools
+from gsmtp.runtime.dns_answers import Answer, LookupFailed
 from gsmtp.spool.base import StoredBody
 
 for _name in ("smtp", "lmtp", "maildir"):
@@ -39,11 +41,13 @@ def configuration(
     domains: dict[str, Settings] | None = None,
     maildirs: dict[str, Settings] | None = None,
     everywhere: Settings | None = None,
+    *,
+    stanzas: dict[str, dict[str, Settings]] | None = None,
 ) -> Configuration:
-    """A configuration with ``Domain "…" { }`` and ``maildir "…" { }`` stanzas and global settings."""
+    """A configuration with ``Domain "…" { }``, ``maildir "…" { }`` and other `stanzas`, by name, and global settings."""
     root = _fill(Scope("global"), everywhere or {})
-    for kind, stanzas in (("domain", domains or {}), ("maildir", maildirs or {})):
-        for name, settings in stanzas.items():
+    for kind, named in {"domain": domains or {}, "maildir": maildirs or {}, **(stanzas or {})}.items():
+        for name, settings in named.items():
             root.children[(kind, name.lower())] = _fill(Scope(kind, name.lower(), name, root), settings)
     return Configuration(Tree(root))
 
@@ -77,6 +81,49 @@ def plain_connect(host: str, port: int, timeout_s: float) -> socket.socket:
     return socket.create_connection((host, port), timeout_s)
 
 
+class Names:
+    """Stands for DNS: knows what a test put in, and asks nobody.
+
+    Args:
+        known: answers by name: addresses, or one that is to be raised.
+    """
+
+    def __init__(self, known: dict[str, Answer | LookupFailed] | None = None) -> None:
+        self.known = known or {}
+
+    def exchanges(self, name: str) -> Answer:
+        """MX records."""
+        found = self.known.get(name, LookupFailed(f"MX of {name}: this test has no name server"))
+        if isinstance(found, LookupFailed):
+            raise found
+        return found if found.exchanges or not found.exists else Answer(exists=True)
+
+    def addresses(self, name: str, *, ipv6: bool) -> Answer:
+        """IP addresses; ``localhost`` is known."""
+        if name == "localhost":
+            return Answer(exists=True, addresses=("127.0.0.1",))
+        found = self.known.get(name, LookupFailed(f"A of {name}: this test has no name server"))
+        if isinstance(found, LookupFailed):
+            raise found
+        return Answer(found.exists, tuple(ip for ip in found.addresses if ipv6 or ":" not in ip))
+
+    def is_local(self, name: str) -> bool:
+        """Only the loopback."""
+        return name == "localhost"
+
+    def candidates(self, name: str) -> tuple[str, ...]:
+        """The name itself."""
+        return (name,)
+
+    def ask_ahead(self, hosts: Iterable[str], *, ipv6: bool) -> None:
+        """Nothing to do."""
+
+
+def resolver(known: dict[str, Answer | LookupFailed] | None = None) -> HopResolver:
+    """One that asks nobody."""
+    return HopResolver(Names(known), "host.example")
+
+
 def tools(connect: Connect = plain_connect, mono: Callable[[], float] = time.monotonic) -> Tools:
     """Tools on blocking sockets, for a transport in the test's own thread."""
-    return Tools(Inline(), connect, ConnectionPool(mono), HopHealth(mono), "host.example")
+    return Tools(Inline(), connect, ConnectionPool(mono), HopHealth(mono), "host.example", resolver())

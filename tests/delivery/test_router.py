@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from gsmtp.core.errors import DeliveryError
-from gsmtp.delivery.hops import Hop, parse_gateway, parse_routes, spread
+from gsmtp.delivery.hops import Hop, Lookup, domain_hop, parse_gateway, parse_routes, parse_target, spread
 from gsmtp.delivery.options import BASEDIR, RETRY_INTERVAL
 from gsmtp.delivery.router import Router
 from tests.delivery.kit import Settings, configuration
@@ -19,8 +19,9 @@ from tests.delivery.kit import Settings, configuration
     [
         ("10.0.0.20", Hop("10.0.0.20", 25), "10.0.0.20:25"),
         ("10.0.0.20:2525", Hop("10.0.0.20", 2525), "10.0.0.20:2525"),
-        ("mail.example.com", Hop("mail.example.com", 25), "mail.example.com:25"),
-        ("mail.example.com:26", Hop("mail.example.com", 26), "mail.example.com:26"),
+        ("mail.example.com", Hop("mail.example.com", 25, 0, Lookup.GATEWAY), "mail.example.com:25"),
+        ("mail.example.com:26", Hop("mail.example.com", 26, 0, Lookup.GATEWAY), "mail.example.com:26"),
+        ("[mail.example.com]:26", Hop("mail.example.com", 26), "mail.example.com:26"),
         ("[2001:db8::1]:24", Hop("2001:db8::1", 24), "[2001:db8::1]:24"),
         ("[2001:db8::1]", Hop("2001:db8::1", 25), "[2001:db8::1]:25"),
         ("2001:db8::1", Hop("2001:db8::1", 25), "[2001:db8::1]:25"),
@@ -58,16 +59,15 @@ def test_routes_stand_in_listed_order_unless_pref_says_otherwise() -> None:
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ("__mx__", "not served"),
-        ("smtp://h?type=mx", "not served"),
         ("lmtp://h", "scheme"),
+        ("smtp://h?type=txt", "type"),
         ("smtp://h?pref=x", "pref"),
         ("smtp://h?port=0", "port"),
         ("smtp://h?colour=red", "colour"),
         ("smtp://", "host"),
     ],
 )
-def test_routes_that_are_not_served_say_so(item: str, says: str) -> None:
+def test_what_is_no_route(item: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_routes((item,), 25)
 
@@ -90,8 +90,7 @@ def test_a_maildir_stanza_comes_before_routes_and_gateway() -> None:
     assert (route.transport, route.hops, route.key) == ("maildir", (), "maildir local")
     assert route.view[BASEDIR] == "/m"
     assert router.route("sub.example.org").transport == "maildir"
-    with pytest.raises(DeliveryError):
-        router.route("example.com")
+    assert router.route("example.com").transport == "smtp"
 
 
 def test_all_domains_takes_everything_even_a_bare_postmaster() -> None:
@@ -152,17 +151,88 @@ def test_options_are_looked_up_by_domain_then_gateway_then_global() -> None:
     assert router.route("other.example").view[RETRY_INTERVAL] == 60
 
 
-def test_no_route_says_what_is_missing_and_is_temporary() -> None:
-    with pytest.raises(DeliveryError) as caught:
-        Router(configuration()).route("example.com")
+def test_mail_without_any_route_goes_by_mx_and_each_domain_has_a_lane() -> None:
+    router = Router(configuration({"a.example": {"Remote_SMTP_Port": 2525}}))
+    route = router.route("a.example")
+    assert (route.transport, route.key, route.gateway) == ("smtp", "esmtp mx:a.example:2525", "")
+    assert route.hops == (Hop("a.example", 2525, 0, Lookup.MX),)
+    assert router.route("b.example").key == "esmtp mx:b.example:25"
+
+
+def test_an_empty_gateway_takes_a_domain_off_the_smarthost() -> None:
+    router = Router(configuration({"a.example": {"Gateway": ""}}, everywhere={"Gateway": "10.0.0.1"}))
+    assert router.route("a.example").key == "esmtp mx:a.example:25"
+    assert router.route("b.example").key == "esmtp 10.0.0.1:25"
+
+
+@pytest.mark.parametrize(
+    ("domain", "host"), [("[192.0.2.1]", "192.0.2.1"), ("[IPv6:2001:db8::1]", "2001:db8::1"), ("[::1]", "::1")]
+)
+def test_an_address_literal_is_where_its_mail_goes(domain: str, host: str) -> None:
+    assert domain_hop(domain, 25) == Hop(host, 25, 0, Lookup.MX)
+    assert Router(configuration()).route(domain).hops == (Hop(host, 25, 0, Lookup.MX),)
+
+
+def test_a_literal_that_is_no_address_is_named() -> None:
+    with pytest.raises(DeliveryError, match=r"^451 4\.3\.5 \[internal\] '\[nonsense\]' is not an address"):
+        Router(configuration()).route("[nonsense]")
+
+
+def test_an_address_without_a_domain_has_no_mx() -> None:
+    with pytest.raises(DeliveryError, match=r"^451 4\.4\.4 \[internal\] no route for an address") as caught:
+        Router(configuration()).route("")
     assert caught.value.temporary
-    assert str(caught.value) == (
-        '451 4.4.4 [internal] no route for "example.com": no maildir stanza has it in domains, and neither '
-        'Domain "example.com" nor the global scope sets gateway or routes (MX records are not looked up yet)'
+    with pytest.raises(DeliveryError, match="no route"):
+        Router(configuration(everywhere={"Routes": ("__mx__",)})).route("")
+    assert Router(configuration(everywhere={"Gateway": "10.0.0.1"})).route("").key == "esmtp 10.0.0.1:25"
+
+
+def test_mx_in_routes_is_the_recipients_own_domain() -> None:
+    conf = configuration(everywhere={"Routes": ("smtp://10.0.0.1?pref=1", "__mx__", "smtp://hub.example?type=mx&port=26")})
+    router = Router(conf)
+    assert router.route("a.example").hops == (
+        Hop("10.0.0.1", 25, 1),
+        Hop("a.example", 25, 2, Lookup.MX),
+        Hop("hub.example", 26, 3, Lookup.GATEWAY),
     )
+    assert router.route("b.example").key == "esmtp 10.0.0.1:25,mx:b.example:25,hub.example:26"
 
 
-def test_a_route_that_is_not_served_is_temporary_too() -> None:
-    with pytest.raises(DeliveryError, match=r"^451 4\.3\.5 \[internal\] route __mx__ is not served yet") as caught:
-        Router(configuration({"example.com": {"Routes": ("__mx__",)}})).route("example.com")
-    assert caught.value.temporary
+def test_static_routes_takes_what_no_maildir_takes() -> None:
+    conf = configuration(
+        {"example.com": {"Gateway": "10.0.0.1", "Retry_Interval": 7}},
+        {"m": {"Basedir": "/m", "Domains": ("local.example",)}},
+        {"Routes": ("10.0.0.2",)},
+        stanzas={"static_routes": {"": {"Target": "10.0.0.9:2525"}}},
+    )
+    router = Router(conf)
+    assert router.route("local.example").transport == "maildir"
+    assert router.route("example.com").key == router.route("b.example").key == "esmtp 10.0.0.9:2525"
+    assert router.route("example.com").view[RETRY_INTERVAL] == 7
+
+
+@pytest.mark.parametrize("settings", [{}, {"Target": "10.0.0.9:25", "Enabled": False}], ids=str)
+def test_static_routes_without_target_or_switched_off_does_nothing(settings: Settings) -> None:
+    conf = configuration(stanzas={"static_routes": {"": settings}})
+    assert Router(conf).route("a.example").key == "esmtp mx:a.example:25"
+
+
+def test_the_forms_of_a_target() -> None:
+    assert parse_target("192.0.2.1:2525") == Hop("192.0.2.1", 2525)
+    assert parse_target("[2001:db8::1]:2525") == Hop("2001:db8::1", 2525)
+    with pytest.raises(ValueError, match="not an IP address"):
+        parse_target("mail.example:25")
+
+
+def test_regular_expressions_of_domain_stanzas_route_what_they_match() -> None:
+    conf = configuration(
+        {
+            "/^mail[0-9]+\\.example$/": {"Gateway": "10.0.0.1"},
+            "mail7.example": {"Gateway": "10.0.0.7"},
+            "/\\.example$/": {"Routes": ("10.0.0.2",)},
+        }
+    )
+    router = Router(conf)
+    assert router.route("mail1.other.example").key == "esmtp 10.0.0.2:25"
+    assert router.route("mail7.example").key == "esmtp 10.0.0.2:25", "routes of a wider scope supplant the gateway"
+    assert router.route("mail1.test").key == "esmtp mx:mail1.test:25"

@@ -32,7 +32,7 @@ from gsmtp.delivery.transports.webhook import WebhookTransport
 from gsmtp.delivery.worker import green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.spool.base import StoredBody
-from tests.delivery.kit import envelope, stored
+from tests.delivery.kit import envelope, resolver, stored
 from tests.support.certificates import Authority
 from tests.support.inprocess import running
 from tests.support.receiver import OK, Receiver, Taken, answer
@@ -69,7 +69,12 @@ class Bench:
         self.mailbox = HubMailbox()
         self.native = NativePool("tests", 2, self.mailbox)
         self.tools = Tools(
-            self.native, green_connect, ConnectionPool(time.monotonic), HopHealth(time.monotonic), "mx.example"
+            self.native,
+            green_connect,
+            ConnectionPool(time.monotonic),
+            HopHealth(time.monotonic),
+            "mx.example",
+            resolver(),
         )
         self.transport = WebhookTransport(self.tools)
 

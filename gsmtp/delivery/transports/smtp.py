@@ -1,4 +1,4 @@
-"""Hands mail on by ESMTP or SMTP: connects to the first hop that is there, or takes a connection that is open.
+"""Hands mail on by ESMTP or SMTP: connects to the first address that is there, or takes a connection that is open.
 
 A hop that can't be reached, or doesn't greet well, makes way for the next; once a hop took part in the transaction its
 answers count. A connection that was kept open and turns out dead before the hop answered anything is replaced at once.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError
@@ -16,7 +16,9 @@ from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.client import Mode
 from gsmtp.delivery.connection import NO_VALID_HOSTS, Connection, HopUnreachable, Limits
 from gsmtp.delivery.hops import Hop, spread
+from gsmtp.delivery.mx_options import HOST_FAILURE_RETRY
 from gsmtp.delivery.options import DELIVERY_METHOD, EHLO_HOSTNAME, IDLE_TIMEOUT, MAX_DELIVERIES_PER_CONNECTION
+from gsmtp.delivery.resolve import Address, Unresolved
 from gsmtp.delivery.transport import Job, NoHopReachable, Outcome, Tools, Transport, transport
 from gsmtp.smtp.options import HOSTNAME
 
@@ -44,20 +46,20 @@ class SmtpTransport(Transport):
 
         Raises:
             NoHopReachable: no hop could be connected to.
-            DeliveryError: the message is to go over TLS only.
+            DeliveryError: the message is to go over TLS only, or the domain takes no mail.
         """
         view, hops = job.view, job.hops
         if job.envelope.requires_tls:
             hops = self._trusted(hops, self.mode(view))
         limits = Limits.of(view)
         mode, hello_name = self.mode(view), self._hello_name(view)
-        troubles: list[HopUnreachable] = []
-        for hop in self._in_order(hops):
+        troubles: list[HopUnreachable | Unresolved] = []
+        for hop in self._addresses(hops, view, troubles):
             down = self.tools.health.reason(hop)
             if down and not RetryPolicy.of(view).tries_once:
                 troubles.append(HopUnreachable(down, f"{hop} was not reached just now"))
                 continue
-            key = (mode, hop.host, hop.port, hello_name)
+            key = (mode, hop.name, hop.ip, hop.port, hello_name)
             connection = self.tools.connections.take(key)
             if isinstance(connection, Connection):
                 outcomes = connection.deliver(job, limits, self.tools.native)
@@ -67,14 +69,14 @@ class SmtpTransport(Transport):
             try:
                 connection = Connection.open(hop, mode, hello_name, limits, self.tools.connect)
             except HopUnreachable as error:
-                self.tools.health.failed(hop, error.text)
+                self.tools.health.failed(hop, error.text, view[HOST_FAILURE_RETRY])
                 troubles.append(error)
                 continue
             self.tools.health.worked(hop)
             outcomes = connection.deliver(job, limits, self.tools.native)
             self._keep(key, connection, view)
             return outcomes
-        raise _unreachable(troubles)
+        raise _undelivered(troubles)
 
     def _trusted(self, hops: Sequence[Hop], mode: Mode) -> Sequence[Hop]:
         """The hops that a message with REQUIRETLS may go to: with no TLS, only a mail store on this very host.
@@ -86,9 +88,23 @@ class SmtpTransport(Transport):
             raise DeliveryError(REQUIRETLS_NEEDED, temporary=False)
         return found
 
-    def _in_order(self, hops: Sequence[Hop]) -> list[Hop]:
-        """By preference; hops that are backed off from come last."""
-        return sorted(spread(hops, self._chooser), key=lambda hop: bool(self.tools.health.reason(hop)))
+    def _addresses(
+        self, hops: Sequence[Hop], view: View, troubles: list[HopUnreachable | Unresolved]
+    ) -> Iterator[Address]:
+        """By preference; addresses that are backed off from come last. Names are looked up when it is their turn."""
+        down: list[Address] = []
+        for hop in spread(hops, self._chooser):
+            try:
+                found = self.tools.resolver.addresses(hop, view)
+            except Unresolved as error:
+                troubles.append(error)
+                continue
+            for address in found:
+                if self.tools.health.reason(address):
+                    down.append(address)
+                else:
+                    yield address
+        yield from down
 
     def _hello_name(self, view: View) -> str:
         name = view[EHLO_HOSTNAME]
@@ -111,9 +127,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _unreachable(troubles: Sequence[HopUnreachable]) -> NoHopReachable:
+def _undelivered(troubles: Sequence[HopUnreachable | Unresolved]) -> DeliveryError:
+    """One failure for all: permanent only where every hop is."""
     texts = {trouble.text for trouble in troubles}
     text = texts.pop() if len(texts) == 1 else NO_VALID_HOSTS
-    last = troubles[-1] if troubles else HopUnreachable(text, "")
     told = "; ".join(trouble.detail for trouble in troubles)
     return NoHopReachable(f"{text}: {told}", stage=last.stage, remote=last.remote)
+    final = [trouble for trouble in troubles if isinstance(trouble, Unresolved) and not trouble.temporary]
+    if troubles and len(final) == len(troubles):
+        return DeliveryError(f"{final[0].text}: {told}", temporary=False)
+    reached = [trouble for trouble in troubles if isinstance(trouble, HopUnreachable)]
+    last = reached[-1] if reached else HopUnreachable(text, "")
