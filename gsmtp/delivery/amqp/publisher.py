@@ -5,6 +5,10 @@ closes the channel over it, or doesn't confirm it in time. What was published an
 lost is published again on the next one, with the same ``message_id``: at least once. Many messages are on their way at
 a time on one channel; confirms find them by delivery tag.
 
+A channel that was opened right after the leader of a quorum queue died may refuse everything for ever (RabbitMQ 3.10:
+it keeps asking the dead leader). So a link on which nothing was confirmed yet is replaced when it refuses after a loss,
+and one that has only refused for some seconds is too.
+
 While no node can be reached, messages of impatient clients fail at once and the others wait for their deadline. All
 but the connecting, which has a green thread, happens in callbacks on the hub.
 """
@@ -34,6 +38,8 @@ _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _MOST_ON_THE_WAY = 4_096
 _MOST_EXPIRED = 1_000
+_GRACE_S = 10.0  # after a loss: time for a new leader
+_ONLY_REFUSED_S = 5.0
 _TOO_LARGE = 406  # PRECONDITION_FAILED
 STOPPED = "451 4.3.2 [internal] the publisher was closed"
 Done = Callable[[str], object]
@@ -70,6 +76,10 @@ class Publisher:
         self._link: Link | None = None
         self._blocked = ""
         self._blocked_since = 0.0
+        self._grace_until = 0.0
+        self._good_at = 0.0  # when this link was opened, or confirmed something
+        self._has_confirmed = False
+        self._rest_s = 0.0  # before the next link
         self._down = ""  # the reply while no node can be reached
         self._is_closed = False
         self._is_retired = False
@@ -161,7 +171,7 @@ class Publisher:
         if self._expired > _MOST_EXPIRED and self._link is not None:
             log.warning("amqp %s: %d messages without a confirm, connecting anew", self.settings.name, self._expired)
             self._link.close()
-            self.lost(self._link, "too many messages without a confirm", 0)
+            self._let_go(self._link, "too many messages without a confirm", 0)
         if self._waiting or any(one.done is not None for one in self._on_the_way.values()):
             self._sweeper.arm()
         self._end_when_idle()
@@ -193,13 +203,31 @@ class Publisher:
                 tags.append(one)
         else:
             tags = [tag]
+        now = time.monotonic()
+        if is_ack:
+            self._good_at = now
+            self._has_confirmed = True
+            self._rest_s = 0.0
+        elif not self._has_confirmed and now < self._grace_until:
+            self._replace()
+            return
         for one in tags:
             pending = on_the_way.pop(one, None)
             if pending is not None:
                 self._settle(pending, is_ack)
+        if not is_ack and now - self._good_at > _ONLY_REFUSED_S:
+            self._replace()
         self._pump()
         if self._is_retired:
             self._end_when_idle()
+
+    def _replace(self) -> None:
+        """Get another link; what is on the way is published again."""
+        link = self._link
+        if link is not None:
+            link.close()
+            self._rest_s = min(2 * self._rest_s, 1.0) or _FIRST_PAUSE_S
+            self._let_go(link, "the broker refuses everything on this channel", 0)
 
     def _settle(self, pending: _Pending, is_ack: bool) -> None:
         message_id = pending.message.message_id
@@ -233,8 +261,12 @@ class Publisher:
 
     def lost(self, link: Link, text: str, code: int) -> None:
         """See `LinkUser.lost`."""
-        if link is not self._link:
-            return
+        if link is self._link:
+            self._grace_until = time.monotonic() + _GRACE_S
+            self._let_go(link, text, code)
+
+    def _let_go(self, link: Link, text: str, code: int) -> None:
+        """Publish again, by the next link, what is on the way."""
         self._link = None
         self._blocked = ""
         pending = [one for one in self._on_the_way.values() if one.done is not None]
@@ -261,6 +293,8 @@ class Publisher:
         pause_s = 0.0
         while not self._is_closed:
             self._change.clear()
+            if self._rest_s:
+                gevent.sleep(self._rest_s)
             if self._link is not None or self._try():
                 pause_s = 0.0
                 self._change.wait()
@@ -297,6 +331,8 @@ class Publisher:
                 problems.append(f"{broker}: lost at once")
                 continue
             self._link = link
+            self._good_at = time.monotonic()
+            self._has_confirmed = False
             self._down = ""
             log.info("%s: connected to %s", self.settings.hop, broker)
             self._pump()
