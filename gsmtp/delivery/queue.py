@@ -30,20 +30,20 @@ from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
 from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
 from gsmtp.delivery.recorder import Recorder
+from gsmtp.delivery.resolve import HopResolver
 from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
+from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
+from gsmtp.runtime.later import Later
 from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
 
 WINDOW = 2_000
-from gsmtp.delivery.resolve import HopResolver
 """Recipients in memory at the most."""
 MAX_BATCH = 100
 """Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
 _MOST_SKIPPED = 500
-from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
-from gsmtp.runtime.later import Later
 _MOST_A_LOOK = 500
 _LONGEST_WAIT_S = 60.0
 _PUT_OFF_S = 60.0
@@ -114,6 +114,8 @@ class Delivery:
 
     def _configure(self, configuration: Domains) -> None:
         self._router = Router(configuration)
+        self._names.configure(Settings.of(configuration.view))
+        self._tools.resolver.listen_at(listen.endpoint for listen in configuration.listens if listen.is_enabled)
         self._handover = Handover(self._router, self._worker.transport, self._clock, self._log)
         self._worker.configure(configuration)
         self._most_active = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
@@ -127,8 +129,6 @@ class Delivery:
 
     def notify(self, envelope: Envelope) -> None:
         """A message was committed. Doesn't block; may be called on the hub."""
-        self._names.configure(Settings.of(configuration.view))
-        self._tools.resolver.listen_at(listen.endpoint for listen in configuration.listens if listen.is_enabled)
         skipped = self._skipped
         if skipped and all(recipient.domain in skipped for recipient in envelope.recipients):
             return  # suspended or crowded: a look would find nothing that may start
@@ -170,6 +170,11 @@ class Delivery:
         )
 
     @property
+    def dns(self) -> DnsCounts:
+        """What was looked up."""
+        return self._names.counts
+
+    @property
     def active_destinations(self) -> int:
         """Destinations for which mail is at work or waits in memory."""
         return sum(bool(lane.active or lane.waiting) for lane in self._lanes.values())
@@ -196,15 +201,11 @@ class Delivery:
             self._looker.kill(block=True, timeout=1.0)
         self._tools.connections.close_all()
         self._worker.close()
+        self._names.close()
         return ended
 
     def stop(self) -> None:
         """Stop at once; see `drain`."""
-    @property
-    def dns(self) -> DnsCounts:
-        """What was looked up."""
-        return self._names.counts
-
         self.drain(0.0)
 
     # Looking into the spool.
@@ -232,7 +233,6 @@ class Delivery:
             return _LONGEST_WAIT_S  # woken when a quarter of the window is free
         limit = min(room, _MOST_A_LOOK)
         now = self._clock.wall()
-        self._names.close()
         began = time.monotonic()
         found = self._spool.due(now, limit, tuple(self._skipped))
         # One look serves all messages of a moment, and looking never takes more than a tenth of the time, however

@@ -118,21 +118,21 @@ class Tools:
         connections: idle connections to next hops.
         health: which next hops are backed off from.
         hostname: what the system calls itself, for EHLO and for Maildir file names.
+        resolver: finds the addresses of next hops.
     """
 
     native: Native
     connect: Connect
     connections: ConnectionPool
     health: HopHealth
-        resolver: finds the addresses of next hops.
     hostname: str
+    resolver: HopResolver
 
 
 def _unmarked() -> None:
     """Nobody wants to know."""
 
 
-    resolver: HopResolver
 @dataclass(frozen=True, slots=True)
 class Job:
     """One message for some of its recipients, to one destination.

@@ -132,9 +132,9 @@ def _undelivered(troubles: Sequence[HopUnreachable | Unresolved]) -> DeliveryErr
     texts = {trouble.text for trouble in troubles}
     text = texts.pop() if len(texts) == 1 else NO_VALID_HOSTS
     told = "; ".join(trouble.detail for trouble in troubles)
-    return NoHopReachable(f"{text}: {told}", stage=last.stage, remote=last.remote)
     final = [trouble for trouble in troubles if isinstance(trouble, Unresolved) and not trouble.temporary]
     if troubles and len(final) == len(troubles):
         return DeliveryError(f"{final[0].text}: {told}", temporary=False)
     reached = [trouble for trouble in troubles if isinstance(trouble, HopUnreachable)]
     last = reached[-1] if reached else HopUnreachable(text, "")
+    return NoHopReachable(f"{text}: {told}", stage=last.stage, remote=last.remote)
