@@ -32,6 +32,8 @@ DECLARING_MODULES = (
     "gsmtp.policy.script_options",
     "gsmtp.delivery.options",
     "gsmtp.delivery.mx_options",
+    "gsmtp.delivery.bounce_options",
+    "gsmtp.delivery.limit_options",
     "gsmtp.observe.options",
     "gsmtp.observe.logger_options",
     "gsmtp.server.options",

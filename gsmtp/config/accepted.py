@@ -14,7 +14,6 @@ from gsmtp.config.common import (
     ADAPTIVE_NEVER,
     BINDING_LATER,
     CLUSTER_NEVER,
-    DELAY_LATER,
     LISTENER_LATER,
     SNMP_NEVER,
     TLS_OTHERS,
@@ -22,8 +21,7 @@ from gsmtp.config.common import (
 )
 from gsmtp.config.option import GLOBAL, INBOUND, OUTBOUND
 
-_BOUNCES = "bounces are not generated yet: `gsmtp queue list` shows what has failed"
-_BOUNCES_IN = "bounces that come in are not evaluated"
+_BOUNCES_IN = "bounces that come in go on to their recipients as other mail does; none is evaluated"
 _CONTEXT = "contexts are written with the message and leave memory with it"
 _DNS = "names are looked up when mail is to go there, and a failed look-up is tried again until the message expires"
 _HTTP = "mail is handed on by ESMTP, SMTP and LMTP only"
@@ -32,7 +30,6 @@ _LOOPS = "one event loop does everything"
 _MEMORY = "memory is not watched yet; what a session can hold is bounded"
 _QUEUE = "it tunes Momentum's queue; gsmtp's has no such part"
 _SIGN = "messages are not signed"
-_THROTTLE_OUT = "deliveries are not throttled yet"
 _TLS_OUT = "mail is handed on in clear text: TLS is not spoken to the next host yet"
 _TRACKING = "messages are never changed for tracking"
 
@@ -122,15 +119,10 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "outgoing transactions are not limited by it",
         "max_recipients_per_connection=0",
     ),
-    (OUTBOUND, _BOUNCES, "bounces_inline_original=headers; generate_bounces=true; mailerdaemon; mdn_failures_notify"),
     (("domain", "global"), _BOUNCES_IN, "bounce_behavior=pass; bounce_pattern"),
     (GLOBAL, _BOUNCES_IN, "bounce_suppress_list"),
-    (GLOBAL, _BOUNCES, "async_bounce_rendering=true; soft_bounce_drain_rate=100"),
-    (
-        OUTBOUND,
-        DELAY_LATER,
-        "delay_dsn_max_retry_interval=43200; delay_dsn_retry_interval=3600; generate_delay_dsn=false",
-    ),
+    (GLOBAL, "bounces are always written in native threads of the pool IO", "async_bounce_rendering=true"),
+    (GLOBAL, "a bounce is stored together with the failure that it tells of", "soft_bounce_drain_rate=100"),
     (OUTBOUND, _TLS_OUT, "tls=no; tls_ca; tls_ifavailable_fallback=true; tls_verify=no"),
     (OUTBOUND, "XCLIENT is not spoken to the next host", "xclient=no"),
     (
@@ -138,17 +130,9 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "bodies are handed on as they came, with BODY= where the next host offers it",
         "send_8bitmime=no; transform_8bitmime_content=ifneeded",
     ),
-    (OUTBOUND, _THROTTLE_OUT, "outbound_throttle_connections; outbound_throttle_messages"),
-    (
-        OUTBOUND,
-        "only Max_Outbound_Connections and its server-wide sister limit connections",
-        "scope_max_outbound_connections",
-    ),
     (OUTBOUND, _SIGN, "domainkeys; opendkim_sign=true"),
     (OUTBOUND, "replies are logged as they came", "response_transcode_pattern; response_transcode_replace"),
     (OUTBOUND, "messages are never changed for feedback loops", "enable_fbl_header_insertion"),
-    (OUTBOUND, "an expired message fails when its next attempt is due", "never_attempt_expired_messages=false"),
-    (OUTBOUND, "a transaction is handed on with all recipients that go the same way", "max_recipients_per_batch=100"),
     (
         OUTBOUND,
         _QUEUE,
@@ -162,7 +146,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "delayed_queue_scan_interval=15; disk_queue_drain_rate=100; inline_transfail_processing=1; "
         "mail_queue_check_vm_interval=60; max_resident_transfails=100; "
         "migrate_connections_between_sibling_domains=true; reserve_maintenance_interval=15; "
-        "server_reserve_outbound_connections=200; transfail_drain_rate=100",
+        "transfail_drain_rate=100",
     ),
     (("binding", "binding_group", "global"), _QUEUE, "delayed_binding_domain_fuzz=0; max_resident_messages=32768"),
     (("binding", "domain", "global"), _QUEUE, "delivery_response_timeout=5000"),

@@ -211,7 +211,6 @@ LISTENER_LATER = "its sockets are not opened"
 _CONTENT = "messages are neither judged nor changed by it"
 _LOGGER = "it writes no file: mainlog, rejectlog, paniclog and acctlog are written by ec_logger"
 ADAPTIVE_NEVER = "delivery is not adaptive"
-DELAY_LATER = "notices of delay are not sent yet"
 SNMP_NEVER = "gsmtp speaks no SNMP"
 UNSAFE_NEVER = "a 250 always means that the message is on disk"
 
@@ -222,22 +221,18 @@ _later(
     doc="A named group of event loops: worker processes that share the sockets.",
     free_form=False,
 )
-_later(
-    "Binding",
-    BINDING_LATER,
-    name=Name.REQUIRED,
-    inside=("global", "binding_group"),
-    name_kind=NameKind.CASE,
-    doc="A source address for outgoing mail and its options.",
-    free_form=False,
+BINDING = declare_stanza(
+    Stanza(
+        "Binding",
+        Name.REQUIRED,
+        ("global", "binding_group"),
+        "Options for the mail that policy sends by it (set_binding), its source address among them. "
+        "Mail for which policy chose none goes by the one named default.",
+        NameKind.CASE,
+    )
 )
-_later(
-    "Binding_Group",
-    BINDING_LATER,
-    name=Name.REQUIRED,
-    name_kind=NameKind.CASE,
-    doc="Bindings and the options they share.",
-    free_form=False,
+BINDING_GROUP = declare_stanza(
+    Stanza("Binding_Group", Name.REQUIRED, _GLOBAL, "Bindings and the options they share.", NameKind.CASE)
 )
 _later(
     "Host",
@@ -270,4 +265,3 @@ _later(
     _CONTENT,
 )
 _later("suppress_spool", UNSAFE_NEVER)
-_later("delay_dsn", DELAY_LATER)

@@ -9,11 +9,11 @@ Source: reference/scopes-and-fallback.md sections 2, 3 and 5.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from gsmtp.config.bindings import DEFAULT, BindingNames, Bindings, DomainTable
 from gsmtp.config.common import ENABLE, MATCH_CACHE_LIFE, MATCH_CACHE_SIZE, PATHWAY
 from gsmtp.config.instance import is_regex
 from gsmtp.config.titles import scope_title
@@ -206,8 +206,9 @@ class Configuration:
         self._pathways, self._groups = _index_pathways(tree.root)
         self._views: dict[tuple[Scope, ...], View] = {}
         self._cache = _ViewCache(self.view[MATCH_CACHE_SIZE], self.view[MATCH_CACHE_LIFE], clock or SystemClock())
-        self._domains, self._domain_regexes = _index_domains(tree.root)
-        self._domain_views: dict[str, View] = {}
+        self._domains = DomainTable(tree.root)
+        self._bindings = Bindings(tree.root)
+        self._domain_views: dict[tuple[str, str | None], View] = {}
         self.listens = tuple(self._compile_listens("esmtp_listener"))
         self.control_listens = tuple(self._compile_listens("control_listener"))
 
@@ -281,23 +282,40 @@ class Configuration:
             peers = PeerTable(listener).matching(client_address(client_ip))
         return self._compile_view(_Place(self.tree.root, None, listener, listener_peers=peers))
 
+    @property
+    def has_bindings(self) -> bool:
+        """Whether there is a Binding stanza."""
+        return bool(len(self._bindings))
+
+    def has_binding(self, name: str) -> bool:
+        """Whether a binding of that name is configured; ``default`` always is."""
+        return name == DEFAULT or name in self._bindings
+
+    def binding_names(self, binding: str) -> BindingNames:
+        """What logs call a binding ("" for none chosen); one that isn't configured is the default binding."""
+        return self._bindings.names(binding)
+
     def domain_view(self, domain: str) -> View:
-        """The options for mail to a domain: its exact stanza, matching regex stanzas in file order, then global."""
-        view = self._domain_views.get(domain)
+        """The options for a recipient's domain at reception: its exact stanza, regex stanzas in file order, global."""
+        return self._domain_view(domain, None)
+
+    def delivery_view(self, domain: str, binding: str = "") -> View:
+        """The options for mail to a domain by a binding, "" where none was chosen (reference/scopes-and-fallback.md
+        section 3). A binding that isn't configured is the default binding."""
+        return self._domain_view(domain, binding)
+
+    def _domain_view(self, domain: str, binding: str | None) -> View:
+        view = self._domain_views.get((domain, binding))
         if view is None:
             if len(self._domain_views) >= self.view[MATCH_CACHE_SIZE]:
                 self._domain_views.clear()  # clients choose the names: the cache must not grow with them
-            view = self._domain_views[domain] = self._find_domain_view(domain)
-        return view
-
-    def _find_domain_view(self, domain: str) -> View:
-        name = normal_domain(domain)
-        exact = self._domains.get(name)
-        regexes = tuple(scope for pattern, scope in self._domain_regexes if pattern.search(name))
-        chain = (*((exact,) if exact is not None else ()), *regexes, self.tree.root)
-        view = self._views.get(chain)
-        if view is None:
-            view = self._views[chain] = View(chain, generation=self.generation)
+            name = normal_domain(domain)
+            before = () if binding is None else self._bindings.chain(binding, name)
+            chain = (*before, *self._domains.matching(name), self.tree.root)
+            view = self._views.get(chain)
+            if view is None:
+                view = self._views[chain] = View(chain, generation=self.generation)
+            self._domain_views[domain, binding] = view
         return view
 
     def stanzas(self, kind: str) -> list[View]:
@@ -372,19 +390,6 @@ def _index_pathways(root: Scope) -> tuple[dict[str, tuple[Scope, ...]], dict[str
 def regex_source(name: str) -> str | None:
     """The expression of an instance name such as ``/^mx[.]/``, or None for a plain name."""
     return name[1:-1] if is_regex(name) else None
-
-
-def _index_domains(root: Scope) -> tuple[dict[str, Scope], list[tuple[re.Pattern[str], Scope]]]:
-    exact: dict[str, Scope] = {}
-    regexes: list[tuple[re.Pattern[str], Scope]] = []
-    for scope in root.all("domain"):
-        name = scope.spelled or ""
-        source = regex_source(name)
-        if source is None:
-            exact[normal_domain(name)] = scope
-        else:
-            regexes.append((re.compile(source, re.IGNORECASE), scope))
-    return exact, regexes
 
 
 def compile_tree(tree: Tree, generation: int = 1, clock: Clock | None = None) -> Configuration:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gsmtp.core.envelope import Envelope
 from gsmtp.delivery.worker import Batch
+
+if TYPE_CHECKING:
+    from gsmtp.delivery.gates import Gates
 
 
 @dataclass(slots=True, eq=False)
@@ -14,20 +19,28 @@ class Lane:
     """The batches of one destination.
 
     Args:
-        key: the route's key.
+        key: the route's key, the binding and the gates.
+        gates: what it must pass before a batch starts.
         limit: batches at work at the most.
         waiting: batches that wait, the more urgent first.
         recipients: recipients in `waiting`.
         active: batches at work.
-        is_offered: whether it stands in the queue's line of lanes that may start a batch.
+        is_offered: whether it stands in the line of lanes that may start a batch.
+        is_parked: whether it waits at a gate (`delivery.gates`), which offers it again.
+        is_crowded: whether mail for it was left in the spool.
     """
 
-    key: str
-    limit: int
+    key: Hashable
+    gates: Gates
+    limit: int = 1
     waiting: deque[Batch] = field(default_factory=deque)
     recipients: int = 0
     active: int = 0
     is_offered: bool = False
+    is_parked: bool = False
+    is_crowded: bool = False
+    held: int = 0
+    """Recipients that wait or are at work."""
 
     def put(self, batch: Batch) -> None:
         """Let a batch wait, behind those that are as urgent and before those that are less."""

@@ -202,28 +202,6 @@ SUSPEND_DELIVERY: Option[bool] = declare(
 
 # --- connections ----------------------------------------------------------------------------------
 
-MAX_OUTBOUND_CONNECTIONS: Option[int] = declare(
-    Option(
-        name="Max_Outbound_Connections",
-        kind=kinds.integer_between(1),
-        default=32,
-        scopes=(*OUTBOUND, "host"),
-        doc="Connections at one time for one domain.",
-        source="Momentum: max_outbound_connections",
-    )
-)
-
-SERVER_MAX_OUTBOUND_CONNECTIONS: Option[int] = declare(
-    Option(
-        name="Server_Max_Outbound_Connections",
-        kind=kinds.integer_between(1),
-        default=20000,
-        scopes=("binding", "binding_group", "global"),
-        doc="Connections at one time for all domains together.",
-        source="Momentum: server_max_outbound_connections",
-    )
-)
-
 MAX_DELIVERIES_PER_CONNECTION: Option[int] = declare(
     Option(
         name="Max_Deliveries_Per_Connection",

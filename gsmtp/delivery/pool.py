@@ -43,12 +43,14 @@ class ConnectionPool:
     def __init__(self, mono: Callable[[], float]) -> None:
         self._mono = mono
         self._idle: dict[object, list[_Idle]] = {}
+        self._count = 0
 
     def take(self, key: object) -> Closable | None:
         """An idle connection that is still alive, or None."""
         idle = self._idle.get(key)
         while idle:
             entry = idle.pop()
+            self._count -= 1
             if not idle:
                 del self._idle[key]
             if entry.until_mono > self._mono() and entry.connection.is_alive():
@@ -62,6 +64,7 @@ class ConnectionPool:
             connection.close()
             return
         self._idle.setdefault(key, []).append(_Idle(connection, self._mono() + idle_timeout_s))
+        self._count += 1
 
     def close_idle(self) -> None:
         """Close the connections whose time is over."""
@@ -72,21 +75,32 @@ class ConnectionPool:
                 if entry.until_mono > now:
                     keep.append(entry)
                 else:
+                    self._count -= 1
                     entry.connection.close()
             if keep:
                 self._idle[key] = keep
             else:
                 del self._idle[key]
 
+    def make_room(self, most: int) -> None:
+        """Close idle connections, the oldest first, until there are no more than `most`."""
+        while self._count > max(most, 0):
+            key = next(iter(self._idle))
+            self._idle[key].pop(0).connection.close()
+            self._count -= 1
+            if not self._idle[key]:
+                del self._idle[key]
+
     def close_all(self) -> None:
         """Close every idle connection."""
         idle, self._idle = self._idle, {}
+        self._count = 0
         for entries in idle.values():
             for entry in entries:
                 entry.connection.close()
 
     def __len__(self) -> int:
-        return sum(map(len, self._idle.values()))
+        return self._count
 
 
 @dataclass(slots=True)

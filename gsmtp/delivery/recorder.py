@@ -15,7 +15,8 @@ class Recorder:
     Args:
         spool: where they are written.
         log: told once when writing starts to fail.
-        settled: called on the hub with the number of recipients whose records are durable.
+        settled: called on the hub with the number of recipients whose records are durable, and whether one of them is
+            to be tried again.
         announce: called on the hub with each notice that is durable.
     """
 
@@ -23,7 +24,7 @@ class Recorder:
         self,
         spool: Spool,
         log: DeliveryLog,
-        settled: Callable[[int], None],
+        settled: Callable[[int, bool], None],
         announce: Callable[[Notice], None],
     ) -> None:
         self.delivered = 0
@@ -60,7 +61,7 @@ class Recorder:
         self._is_told = False
         for record in records:
             self._count(record)
-        self._settled(len(records))
+        self._settled(len(records), any(record.state == State.QUEUED for record in records))
         for notice in notices:
             self._announce(notice)
 

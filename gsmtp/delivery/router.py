@@ -8,9 +8,10 @@ Options are those of the recipient's domain, then those of the gateway's name (r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from gsmtp.config.bindings import DEFAULT, BindingNames
 from gsmtp.config.scopes import ListenStanza
 from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError
@@ -45,8 +46,18 @@ class Domains(Protocol):
     def listens(self) -> Sequence[ListenStanza]:
         """Where mail is taken."""
 
-    def domain_view(self, domain: str) -> View:
-        """The options for mail to a domain."""
+    def delivery_view(self, domain: str, binding: str = "") -> View:
+        """The options for mail to a domain by a binding."""
+
+    @property
+    def has_bindings(self) -> bool:
+        """Whether there is a Binding stanza."""
+
+    def has_binding(self, name: str) -> bool:
+        """Whether a binding of that name is configured."""
+
+    def binding_names(self, binding: str) -> BindingNames:
+        """What logs call a binding and its group."""
 
     def stanzas(self, kind: str) -> Sequence[View]:
         """A view for each stanza of a kind, in file order."""
@@ -64,6 +75,8 @@ class Route:
         key: names the destination, e.g. ``lmtp 10.0.0.20:24``; equal for domains that share their next hops.
         gateway: the host that has taken the routing domain's place, "" where none has.
         most_at_once: batches at work at the most, 0 for Max_Outbound_Connections.
+        binding: by which it goes out, as configured.
+        group: the group of that.
     """
 
     transport: str
@@ -73,6 +86,8 @@ class Route:
     key: str
     gateway: str = ""
     most_at_once: int = 0
+    binding: str = DEFAULT
+    group: str = DEFAULT
 
 
 class Router:
@@ -97,7 +112,11 @@ class Router:
 
     def options(self, domain: str, binding: str = "") -> View:
         """The options for mail to a domain, by a binding, whether it has a route or not."""
-        return self._configuration.domain_view(domain)
+        return self._configuration.delivery_view(domain, binding)
+
+    def skip_key(self, domain: str, binding: str) -> str:
+        """What `Spool.due` knows mail for a domain by a binding by, to leave it out."""
+        return f"{domain}\0{binding}" if self._configuration.has_bindings else domain
 
     def route(self, domain: str, binding: str = "") -> Route:
         """The route for a domain ("" for an unqualified postmaster), by a binding ("" for none).
@@ -118,19 +137,25 @@ class Router:
         for name, kind, view in self._stanzas:
             if kind.takes(view, domain):
                 key = f"{name} {view.chain[0].spelled or ''}".strip()
-                return Route(name, (), view, domain_view, key, most_at_once=kind.most_at_once(view))
+                return self._by(binding, Route(name, (), view, domain_view, key, most_at_once=kind.most_at_once(view)))
         try:
-            return self._onward(domain, domain_view)
+            found = self._onward(domain, domain_view, binding)
         except ValueError as error:
             return f"451 4.3.5 [internal] {error}"
+        return self._by(binding, found) if isinstance(found, Route) else found
 
-    def _onward(self, domain: str, domain_view: View) -> Route | str:
+    def _by(self, binding: str, route: Route) -> Route:
+        """The route with the names of its binding."""
+        names = self._configuration.binding_names(binding)
+        return replace(route, binding=names.binding, group=names.group) if self._configuration.has_bindings else route
+
+    def _onward(self, domain: str, domain_view: View, binding: str) -> Route | str:
         routes = () if self._target else domain_view[ROUTES]
         gateway = "" if self._target or routes else domain_view[GATEWAY]
         view, gateway_host = domain_view, ""
         if gateway:
             gateway_host = parse_gateway(gateway, 25).host
-            view = self._with_routing_domain(domain_view, gateway_host)
+            view = self._with_routing_domain(domain_view, gateway_host, binding)
         method = view[DELIVERY_METHOD]
         port = view[LMTP_PORT] if method == "LMTP" else view[REMOTE_SMTP_PORT]
         if self._target:
@@ -147,9 +172,9 @@ class Router:
         key = f"{method.lower()} {','.join(map(str, hops))}"
         return Route(transport, hops, view, view, key, gateway_host)
 
-    def _with_routing_domain(self, domain_view: View, gateway_host: str) -> View:
+    def _with_routing_domain(self, domain_view: View, gateway_host: str, binding: str) -> View:
         """The domain's own scopes, then those of ``Domain "gateway"``, then the global scope."""
-        gateway_chain = self._configuration.domain_view(gateway_host).chain
+        gateway_chain = self._configuration.delivery_view(gateway_host, binding).chain
         chain = (*(scope for scope in domain_view.chain if scope not in gateway_chain), *gateway_chain)
         return domain_view if chain == domain_view.chain else View(chain, generation=domain_view.generation)
 

@@ -41,6 +41,7 @@ class Outcome:
         sent_bytes: how much of the body was sent, for the log.
         keep: whether a permanent failure leaves a dead letter, whatever `Failure_Action` says.
         retry_after_s: seconds that the next try waits at least, 0 for what the retry options say.
+        passes_dsn: whether who took it got the DSN parameters, too, and so tells its sender by itself.
     """
 
     code: int
@@ -51,6 +52,7 @@ class Outcome:
     sent_bytes: int = field(default=0, compare=False)
     keep: bool = False
     retry_after_s: float = 0.0
+    passes_dsn: bool = field(default=False, compare=False)
 
     @property
     def is_delivered(self) -> bool:
@@ -61,6 +63,10 @@ class Outcome:
     def is_permanent(self) -> bool:
         """Whether trying again is pointless."""
         return self.code >= 500
+
+
+class Throttled(DeliveryError):
+    """No connection may be opened now: the job was not tried, and waits in memory."""
 
 
 class NoHopReachable(DeliveryError):
@@ -147,6 +153,8 @@ class Job:
         mark: to be called right before the other end may take responsibility (the final dot, the last bytes of a
             request): notes in the spool that from now on a crash leaves the message in doubt. Blocks; raises
             SpoolError, upon which nothing more is to be sent (RFC 1047).
+        connecting: to be called before a connection is opened. Raises `Throttled`, which is to be let
+            through: the job comes again later.
     """
 
     envelope: Envelope
@@ -156,6 +164,7 @@ class Job:
     hops: Sequence[Hop] = ()
     attempts: int = 0
     mark: Callable[[], None] = _unmarked
+    connecting: Callable[[], None] = _unmarked
 
 
 class Transport(ABC):

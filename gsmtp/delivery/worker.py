@@ -23,7 +23,8 @@ from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.records import Attempt
 from gsmtp.core.stages import Stage
 from gsmtp.delivery.backoff import GiveUp, RetryPolicy, after_failure
-from gsmtp.delivery.failures import Failed, Failures
+from gsmtp.delivery.bounce_options import NEVER_ATTEMPT_EXPIRED_MESSAGES
+from gsmtp.delivery.failures import Failures
 from gsmtp.delivery.router import Domains, Route
 from gsmtp.delivery.transport import (
     TRANSPORTS,
@@ -31,6 +32,7 @@ from gsmtp.delivery.transport import (
     Job,
     NoHopReachable,
     Outcome,
+    Throttled,
     Tools,
     Transport,
     stanza_transports,
@@ -40,6 +42,7 @@ from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
 _SPOOL_WAIT_S = 300.0
 _MARK_WAIT_S = 60.0
 BLACKHOLED = "554 5.7.0 [internal] Blackholed"
+NOT_ATTEMPTED = "554 5.4.5 [internal] Delivery not attempted (message expired)"
 BOUNCED_BY_OPERATOR = "554 5.7.0 [internal] bounced by the operator"
 
 
@@ -72,6 +75,10 @@ class LoggingLog:
         self._logger.error(text, exc_info=error)
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Recipients of one message that share their route.
@@ -84,6 +91,7 @@ class Batch:
         failure: why there is no route.
         dues: the recipients.
         priority: of the message (RFC 6710).
+        connecting: as `Job.connecting`.
     """
 
     message_id: str
@@ -93,6 +101,7 @@ class Batch:
     failure: str = ""
     dues: list[Due] = field(default_factory=list)
     priority: int = 0
+    connecting: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +168,13 @@ class Worker:
             conclude(due, outcome, envelope.received_wall, now, batch.policy)
             for due, outcome in zip(batch.dues, outcomes, strict=True)
         ]
-        told = records
-        failed = [
-            Failed(due, record, outcome)
-            for due, record, outcome in zip(batch.dues, records, outcomes, strict=True)
-            if record.state == State.DEAD
-        ]
-        notices: Sequence[Notice] = ()
-        if failed or any(record.state == State.QUEUED for record in records):
-            records, notices = self._failures.settle(envelope, records, failed, batch)
-        for due, outcome, record in zip(batch.dues, outcomes, told, strict=True):
+        for due, outcome, record in zip(batch.dues, outcomes, records, strict=True):
             self._tell(record, outcome, due, envelope, batch.route)
-        return Report(records, notices)
+        try:
+            return Report(*self._failures.settle(envelope, records, outcomes, batch))
+        except Exception as error:  # noqa: BLE001 - what is delivered must be noted whatever goes wrong with a notice
+            self._log.problem(f"nobody can be told of {batch.message_id}: what failed stays as a dead letter", error)
+            return Report(records)
 
     def _envelope(self, message_id: str) -> Envelope | None:
         with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
@@ -187,6 +191,8 @@ class Worker:
                 outcomes[due.index] = Outcome(554, BOUNCED_BY_OPERATOR, "operator")
             elif recipient.failure:
                 outcomes[due.index] = _shared(recipient.failure, "policy", temporary=False)
+            elif self._is_too_old(due, envelope, batch):
+                outcomes[due.index] = Outcome(554, NOT_ATTEMPTED, "queue")
             elif recipient.drop:
                 outcomes[due.index] = Outcome(250, BLACKHOLED, "blackhole")
             else:
@@ -195,6 +201,13 @@ class Worker:
             for index, outcome in zip(wanted, self._hand_on(batch, envelope, wanted, hop), strict=True):
                 outcomes[index] = outcome
         return [outcomes[due.index] for due in batch.dues]
+
+    def _is_too_old(self, due: Due, envelope: Envelope, batch: Batch) -> bool:
+        """Whether a recipient has expired and Never_Attempt_Expired_Messages grants it no last try."""
+        if not batch.options[NEVER_ATTEMPT_EXPIRED_MESSAGES]:
+            return False
+        expires_wall = (due.since_wall or envelope.received_wall) + batch.policy.expiration_s
+        return self._clock.wall() >= expires_wall
 
     def _hand_on(self, batch: Batch, envelope: Envelope, indexes: list[int], hop: str) -> list[Outcome]:
         if batch.route is None:
@@ -205,12 +218,13 @@ class Worker:
                 body = self._spool.body(batch.message_id)
             route = batch.route
             attempts = max(due.attempts for due in batch.dues if due.index in indexes)
-            job = Job(
-                envelope, body, recipients, route.view, route.hops, attempts, self._marker(batch.message_id, indexes)
-            )
+            mark = self._marker(batch.message_id, indexes)
+            job = Job(envelope, body, recipients, route.view, route.hops, attempts, mark, batch.connecting)
             outcomes = self.transport(route.transport).deliver(job)
             if len(outcomes) != len(recipients):
                 raise ValueError(f"{len(outcomes)} outcomes for {len(recipients)} recipients")
+        except Throttled:
+            raise
         except NoHopReachable as error:
             return [_shared(str(error), hop, temporary=True, stage=error.stage, remote=error.remote)] * len(indexes)
         except DeliveryError as error:
@@ -272,6 +286,8 @@ class Worker:
                 stage=outcome.stage,
                 remote=outcome.remote,
                 due_wall=record.due_wall,
+                group=route.group if route is not None else "default",
+                binding=route.binding if route is not None else "default",
             )
         )
 

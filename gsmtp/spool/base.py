@@ -267,6 +267,8 @@ class Spool(Protocol):
     def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:
         """Up to `limit` QUEUED recipients with due_wall <= now, earliest first, not of `skip_domains`. Blocks.
 
+        What is skipped is a domain or, with a NUL between them, a domain and a binding ("" for none).
+
         Recipients that were handed out stay handed out (leased) in this process until `record` or `release`.
         """
 

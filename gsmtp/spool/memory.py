@@ -161,7 +161,12 @@ class MemorySpool:
 
     def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:
         """As `base.Spool.due`."""
-        ready = [due for due in self._queued() if due.due_wall <= now_wall and due.domain not in skip_domains][:limit]
+        skipped = set(skip_domains)
+        ready = [
+            due
+            for due in self._queued()
+            if due.due_wall <= now_wall and skipped.isdisjoint((due.domain, f"{due.domain}\0{due.binding}"))
+        ][:limit]
         for due in ready:
             self._leases.take((due.message_id, due.index))
         return ready

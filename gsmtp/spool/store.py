@@ -89,6 +89,15 @@ FROM (
     WHERE state = 'queued' AND due <= ? AND domain NOT IN (SELECT value FROM json_each(?))
     ORDER BY due, message, idx LIMIT ?)
 """
+# Only of a domain with a skipped pair is the binding looked at: it is in the message's row, not in the index.
+_DUE_PAIRS = _DUE.replace(
+    "ORDER BY",
+    """AND (domain NOT IN (SELECT value FROM json_each(?)) OR (domain || ' ' ||
+        CASE WHEN instr(envelope, '"bind":') AND json_valid(envelope)
+            THEN coalesce(envelope ->> ('$.to[' || idx || '].bind'), '') ELSE '' END
+        ) NOT IN (SELECT value FROM json_each(?)))
+    ORDER BY""",
+)
 _NEXT_DUE = """
 SELECT json_group_array(json_array(name, idx, due)) FROM (
     SELECT name, idx, due
@@ -193,7 +202,13 @@ def still_there(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[i
 def due(connection: sqlite3.Connection, now_us: int, limit: int, skip_domains: Sequence[str]) -> list[list[Any]]:
     """Queued recipients due by then, earliest first: [message id, index, address, domain, attempts, due in us,
     priority, binding, since in us, warned, wish]."""
-    text = connection.execute(_DUE, (now_us, json.dumps(list(skip_domains)), limit)).fetchone()[0]
+    domains = [key for key in skip_domains if "\0" not in key]
+    pairs = [key.split("\0", 1) for key in skip_domains if "\0" in key]
+    if not pairs:
+        text = connection.execute(_DUE, (now_us, json.dumps(domains), limit)).fetchone()[0]
+    else:
+        words = (json.dumps(sorted({domain for domain, _ in pairs})), json.dumps([" ".join(pair) for pair in pairs]))
+        text = connection.execute(_DUE_PAIRS, (now_us, json.dumps(domains), *words, limit)).fetchone()[0]
     return json.loads(text)  # type: ignore[no-any-return]
 
 
