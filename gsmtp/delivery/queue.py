@@ -4,46 +4,55 @@ Leases come from `Spool.due` alone; `notify` says only that a look is worth whil
 nothing is tried twice at a time, and a message that was in flight when the process ended is due again at the next
 start.
 
-Recipients of one message with one destination make a Batch; batches of one destination wait in its Lane. A lane has at
-most `Max_Outbound_Connections` batches at work and a quarter of the window waiting; beyond that its domains are left
-out of the look-ups until it has drained, so that a slow or dead destination can't keep others from their mail.
+Recipients of one message with one destination make a Batch; batches of one destination wait in its Lane, from where the
+Runner starts them. A lane holds at most a quarter of what the others leave free of the window; beyond that its domains
+are left out of the look-ups until it has drained. So however many destinations are slow or dead, there is always room
+for one more. What was just accepted goes into its lane at once, without a look into the spool.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import gevent
 from gevent.event import Event
-from gevent.pool import Group
 
+from gsmtp.config.view import View
 from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.failures import Failures, KeepAll
+from gsmtp.delivery.gates import GateKeeper
 from gsmtp.delivery.handover import Handover
 from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
-from gsmtp.delivery.options import MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY
+from gsmtp.delivery.limit_options import (
+    MAX_OUTBOUND_CONNECTIONS,
+    MAX_RECIPIENTS_PER_BATCH,
+    SERVER_MAX_OUTBOUND_CONNECTIONS,
+    SERVER_RESERVE_OUTBOUND_CONNECTIONS,
+)
+from gsmtp.delivery.options import SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
 from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.resolve import HopResolver
 from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
+from gsmtp.delivery.runner import Runner
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
 from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
+from gsmtp.runtime.later import Later
 from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
 
 WINDOW = 2_000
 """Recipients in memory at the most."""
-MAX_BATCH = 100
-"""Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
-_MOST_SKIPPED = 500
+_MOST_SKIPPED = 10_000
 _MOST_A_LOOK = 500
+_MOST_AT_ONCE = 100
+"""Recipients of a new message that go into their lanes on the hub, in one go."""
 _LONGEST_WAIT_S = 60.0
 _PUT_OFF_S = 60.0
 _SWEEP_S = 1.0
@@ -60,6 +69,7 @@ class Delivery:
         clock: for due times.
         log: tells of each attempt; by default the logger ``gsmtp.delivery``.
         failures: what becomes of recipients that failed for good; by default they are kept.
+        announced: called on the hub with each message of our own that is in the spool now.
         connect: makes sockets; by default gevent's.
         window: recipients in memory at the most.
 
@@ -76,6 +86,7 @@ class Delivery:
         log: DeliveryLog | None = None,
         *,
         failures: Failures | None = None,
+        announced: Callable[[Envelope], object] | None = None,
         connect: Connect = green_connect,
         window: int = WINDOW,
     ) -> None:
@@ -92,21 +103,25 @@ class Delivery:
         resolver = HopResolver(self._names, hostname)
         self._tools = Tools(native_pool, connect, ConnectionPool(mono), HopHealth(mono), hostname, resolver)
         self._failures = failures or KeepAll()
+        self._announced = announced
         self._worker = Worker(spool, self._tools, self._clock, self._log, self._failures)
         self._envelopes = EnvelopeCache(4 * window)
-        self._lanes: dict[str, Lane] = {}
-        self._offered: deque[Lane] = deque()
+        self._lanes: dict[Hashable, Lane] = {}
         self._skipped: dict[str, Lane | None] = {}
-        self._work = Group()
         self._looker: gevent.Greenlet[[], None] | None = None
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._wake = Event()
         self._settled = Event()
-        self._recorder = Recorder(spool, self._log, self._let_go, self._announce)
+        self._recorder = Recorder(spool, self._log, self._recorded, self._announce)
+        self._runner = Runner(
+            self._worker, self._recorder, self._envelopes, self._tools, self._clock, self._log, self._release, self._ended
+        )
+        self._gates = GateKeeper(mono, Later, self._runner.offer_now)
         self._rest_s = _LEAST_REST_S
         self._held = 0
-        self._active_batches = 0
-        self._active = 0
+        self._unplaced = 0
+        """Recipients of those held that are not in a lane yet."""
+        self._wants_room = False
         self._is_stopping = False
         self._configure(configuration)
 
@@ -116,7 +131,11 @@ class Delivery:
         self._tools.resolver.listen_at(listen.endpoint for listen in configuration.listens if listen.is_enabled)
         self._handover = Handover(self._router, self._worker.transport, self._clock, self._log)
         self._worker.configure(configuration)
-        self._most_active = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
+        self._failures.configure(configuration)
+        self._gates.reconfigured()
+        most = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
+        self._runner.most = most
+        self._runner.reserve = min(configuration.view[SERVER_RESERVE_OUTBOUND_CONNECTIONS], most // 10)
 
     # What the application calls.
 
@@ -126,15 +145,29 @@ class Delivery:
         self._sweeper = gevent.spawn(self._sweep_loop)
 
     def notify(self, envelope: Envelope) -> None:
-        """A message was committed. Doesn't block; may be called on the hub."""
+        """A message was committed, and is due. Doesn't block; may be called on the hub."""
+        recipients = envelope.recipients
         skipped = self._skipped
-        if skipped and all(recipient.domain in skipped for recipient in envelope.recipients):
+        if skipped and all(self._router.skip_key(one.domain, one.binding) in skipped for one in recipients):
             return  # suspended or crowded: a look would find nothing that may start
         self._envelopes.put(envelope)
-        self._wake.set()
+        if len(recipients) > _MOST_AT_ONCE or self._held + len(recipients) > self._window // 2 or self._is_stopping:
+            self._wake.set()
+            return
+        message_id, received_wall, priority = envelope.message_id, envelope.received_wall, envelope.priority
+        found = [
+            Due(message_id, index, one.address, one.domain, 0, received_wall, priority, one.binding)
+            for index, one in enumerate(recipients)
+            if self._spool.lease(message_id, index)
+        ]
+        self._held += len(found)
+        self._admit(found)
+        self._runner.start()
 
     def _announce(self, notice: Notice) -> None:
         """A message of our own is in the spool."""
+        if self._announced is not None:
+            self._announced(notice.envelope)
         self.notify(notice.envelope)
 
     def poke(self) -> None:
@@ -157,7 +190,7 @@ class Delivery:
     def stats(self) -> DeliveryStats:
         """What was done and what is going on."""
         return DeliveryStats(
-            active=self._active,
+            active=self._runner.active,
             waiting=sum(lane.recipients for lane in self._lanes.values()),
             delayed=max(self._recorder.delayed, 0),
             delivered=self._recorder.delivered,
@@ -184,7 +217,7 @@ class Delivery:
         next start.
         """
         end = time.monotonic() + timeout_s
-        self._is_stopping = True
+        self._is_stopping = self._runner.is_stopping = True
         for lane in list(self._lanes.values()):
             self._give_back(lane)
         self._wake.set()
@@ -192,7 +225,7 @@ class Delivery:
             self._settled.clear()
             self._settled.wait(max(end - time.monotonic(), 0))
         ended = not self._held
-        self._work.kill(block=True, timeout=1.0)
+        self._runner.kill()
         if self._sweeper is not None and self._looker is not None:
             self._sweeper.kill(block=True, timeout=1.0)
             self._looker.join(timeout=1.0)
@@ -228,6 +261,7 @@ class Delivery:
         """Fetch what is due and start what may start; returns the seconds until the next look."""
         room = self._window - self._held
         if room < min(self._window // 4, _MOST_A_LOOK) and self._held:
+            self._wants_room = True
             return _LONGEST_WAIT_S  # woken when a quarter of the window is free
         limit = min(room, _MOST_A_LOOK)
         now = self._clock.wall()
@@ -241,7 +275,7 @@ class Delivery:
             self._release(found)
             return 0.0
         self._admit(found)
-        self._start()
+        self._runner.start()
         if len(found) >= limit or self._wake.is_set():
             return 0.0
         next_wall = self._spool.next_due_wall()
@@ -253,15 +287,17 @@ class Delivery:
         return min(wait_s, 1.0 if self._skipped else _LONGEST_WAIT_S)
 
     def _admit(self, found: Sequence[Due]) -> None:
-        open_batches: dict[tuple[str, str, int], Batch] = {}
+        open_batches: dict[tuple[str, Hashable, int], Batch] = {}
+        self._unplaced = len(found)
         for due in found:
+            self._unplaced -= 1
             try:
                 self._admit_one(due, open_batches)
             except Exception as error:  # noqa: BLE001 - one recipient's trouble must not strand the others
                 self._log.problem(f"{due.message_id} for {due.address} can't be queued", error)
                 self._hold(due, None, f"{type(error).__name__} in the queue, see the log")
 
-    def _admit_one(self, due: Due, open_batches: dict[tuple[str, str, int], Batch]) -> None:
+    def _admit_one(self, due: Due, open_batches: dict[tuple[str, Hashable, int], Batch]) -> None:
         """Put a recipient into the lane of its destination."""
         options = self._router.options(due.domain, due.binding)
         if options[SUSPEND_DELIVERY] and due.wish != Wish.BOUNCE:
@@ -274,29 +310,42 @@ class Delivery:
             options = route.domain_view
         except DeliveryError as error:
             failure = str(error)
-        key = route.key if route else "none"
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(key, 1)
-        lane.limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
-        if lane.recipients >= self._window // 4:
+        lane = self._lane(route, options)
+        if lane.held >= self._share():
+            lane.is_crowded = True
             self._hold(due, lane, "many messages wait for the destination")
             return
         # Domains that share a hop may differ in their retries: a batch has one set of options.
-        place = (due.message_id, key, id(options))
+        place = (due.message_id, lane.key, id(options))
         batch = open_batches.get(place)
-        if batch is None or len(batch.dues) >= MAX_BATCH:
+        if batch is None or len(batch.dues) >= options[MAX_RECIPIENTS_PER_BATCH]:
             batch = Batch(due.message_id, route, options, RetryPolicy.of(options), failure, priority=due.priority)
             open_batches[place] = batch
             lane.put(batch)
         batch.dues.append(due)
         lane.recipients += 1
-        self._offer(lane)
+        lane.held += 1
+        self._runner.offer(lane)
+
+    def _lane(self, route: Route | None, options: View) -> Lane:
+        """The lane of a destination: domains that share next hops, binding and limits share it."""
+        gates = self._gates.of(options)
+        limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
+        key = (route.key, route.binding, gates, limit) if route else ("none", "", gates, limit)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, gates, limit)
+        return lane
+
+    def _share(self) -> int:
+        """Recipients that one lane may hold: a quarter of what is free now, but never none."""
+        return max((self._window - self._held + self._unplaced) // 4, 1)
 
     def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
         """Leave a recipient in the spool for now: skip its domain, or put it off when many domains are skipped."""
-        if due.domain in self._skipped or len(self._skipped) < _MOST_SKIPPED:
-            self._skipped[due.domain] = lane
+        key = self._router.skip_key(due.domain, due.binding)
+        if key in self._skipped or len(self._skipped) < _MOST_SKIPPED:
+            self._skipped[key] = lane
             self._release((due,))
             return
         now = self._clock.wall()
@@ -322,12 +371,19 @@ class Delivery:
             self._spool.release(due.message_id, due.index)
         self._let_go(len(dues))
 
+    def _recorded(self, count: int, is_later: bool) -> None:
+        """So many recipients' records are durable; `is_later`: one of them is to be tried again."""
+        self._let_go(count)
+        if is_later:
+            self._wake.set()
+
     def _let_go(self, count: int) -> None:
         """So many recipients are no longer held."""
         self._held -= count
         if not self._held:
             self._settled.set()
-        if self._window - self._held >= min(self._window // 4, _MOST_A_LOOK):
+        if self._wants_room and self._window - self._held >= min(self._window // 4, _MOST_A_LOOK):
+            self._wants_room = False
             self._wake.set()
 
     def _give_back(self, lane: Lane) -> None:
@@ -335,73 +391,20 @@ class Delivery:
         while lane.waiting:
             batch = lane.waiting.popleft()
             lane.recipients -= len(batch.dues)
+            lane.held -= len(batch.dues)
             self._release(batch.dues)
         if not lane.active:
             self._lanes.pop(lane.key, None)
 
-    # Working.
-
-    def _offer(self, lane: Lane) -> None:
-        if lane.waiting and lane.active < lane.limit and not lane.is_offered:
-            lane.is_offered = True
-            self._offered.append(lane)
-
-    def _start(self) -> None:
-        """Start batches, one lane after the other, as far as the limits allow."""
-        while self._offered and self._active_batches < self._most_active and not self._is_stopping:
-            lane = self._offered.popleft()
-            lane.is_offered = False
-            if not lane.waiting or lane.active >= lane.limit:
-                continue
-            batch = lane.waiting.popleft()
-            lane.recipients -= len(batch.dues)
-            lane.active += 1
-            self._active_batches += 1
-            self._active += len(batch.dues)
-            self._work.spawn(self._run, lane, batch)
-            self._offer(lane)
-
-    def _run(self, lane: Lane, batch: Batch) -> None:
-        """One green thread's life: a batch."""
-        try:
-            report = self._worker.attempt(batch, self._envelopes.get(batch.message_id))
-        except gevent.GreenletExit:
-            self._release(batch.dues)  # cut off at the end of the process: due again at the next start
-        except Exception as error:  # noqa: BLE001 - the queue must outlive any bug below
-            self._log.problem(f"the attempt for {batch.message_id} broke", error)
-            self._put_off(batch)
-        else:
-            if report is not None:
-                self._recorder.write(report.records, report.notices)
-            else:
-                self._release(batch.dues)
-        finally:
-            self._ended(lane, batch)
-
-    def _put_off(self, batch: Batch) -> None:
-        now = self._clock.wall()
-        reply = "451 4.3.0 [internal] the attempt broke, see the log"
-        again = now + batch.policy.retry_interval_s
-        self._recorder.write(
-            [
-                Record(d.message_id, d.index, State.QUEUED, again, d.attempts + 1, reply, "queue", now, d.warned)
-                for d in batch.dues
-            ]
-        )
-
-    def _ended(self, lane: Lane, batch: Batch) -> None:
-        self._envelopes.drop(batch.message_id)
-        lane.active -= 1
-        self._active_batches -= 1
-        self._active -= len(batch.dues)
-        if lane.recipients <= self._window // 8:
+    def _ended(self, lane: Lane) -> None:
+        """A batch of a lane has ended."""
+        if lane.is_crowded and lane.held <= self._share() // 2:
             self._unskip(lane)
         if not lane.waiting and not lane.active:
             self._lanes.pop(lane.key, None)
-        self._offer(lane)
-        self._start()
 
     def _unskip(self, lane: Lane) -> None:
+        lane.is_crowded = False
         domains = [domain for domain, of_lane in self._skipped.items() if of_lane is lane]
         for domain in domains:
             del self._skipped[domain]
