@@ -20,9 +20,12 @@ from gsmtp.app.reloading import Reloading
 from gsmtp.app.resources import give_up, prepare, take_effect
 from gsmtp.control.listener import end_sessions
 from gsmtp.core.clock import SystemClock
+from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import GsmtpError
 from gsmtp.core.ids import IdMaker
+from gsmtp.core.records import Peering, Reception
 from gsmtp.core.reply import SHUTTING_DOWN
+from gsmtp.delivery.bounces import PROTOCOL, Bounces
 from gsmtp.delivery.queue import Delivery
 from gsmtp.runtime.identity import become, inside, owner_of, raise_file_limit
 from gsmtp.runtime.options import PIDFILE
@@ -71,7 +74,17 @@ class Supervisor(Reloading):
             self._remove_pidfile()
             raise
         clock = SystemClock()
-        self._delivery = Delivery(self._spool, self._configuration, self._native, clock, self._logs.journal)
+        ids = IdMaker(self._spool.generation, os.getpid())
+        hostname = hostname_of(self._configuration)
+        self._delivery = Delivery(
+            self._spool,
+            self._configuration,
+            self._native,
+            clock,
+            self._logs.journal,
+            failures=Bounces(self._spool, self._native, ids.next, clock, hostname),
+            announced=self._tell_notice,
+        )
         self._service = Service(
             configuration=self._configuration,
             spool=self._spool,
@@ -80,8 +93,8 @@ class Supervisor(Reloading):
             wheel=self._wheel,
             events=self._events,
             journal=self._logs.journal,
-            ids=IdMaker(self._spool.generation, os.getpid()),
-            hostname=hostname_of(self._configuration),
+            ids=ids,
+            hostname=hostname,
             clock=clock,
             accepted=self._delivery.notify,
             authenticator=self._resources.authenticator,
@@ -97,6 +110,10 @@ class Supervisor(Reloading):
         self._say_ready()
         if self._reload_wanted:
             gevent.spawn(self.reload)
+
+    def _tell_notice(self, envelope: Envelope) -> None:
+        """Log a message that we wrote ourselves (reference/console-and-logs.md section 5.1)."""
+        self._logs.journal.record(Reception(Peering(envelope.connection_id, "", "", ""), envelope, protocol=PROTOCOL))
 
     def _tell_recovery(self) -> None:
         """Say what opening the spool put right after a crash."""

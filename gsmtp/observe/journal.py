@@ -103,9 +103,10 @@ class Journal:
         events = self._events
         what = "dropped" if record.is_dropped else "received"
         recipients = shown_recipients(envelope)
+        client = peering.remote or ("internal" if record.protocol == "internal" else "unix")
         if not events.as_json:
             words = (
-                f"id={envelope.message_id} session={peering.connection_id} client={peering.remote or 'unix'} "
+                f"id={envelope.message_id} session={peering.connection_id} client={client} "
                 f"sender=<{envelope.reverse_path}> recipients={recipients} size={envelope.size_bytes} "
                 f"protocol={envelope.protocol}"
             )
@@ -119,7 +120,7 @@ class Journal:
             {
                 "id": envelope.message_id,
                 "session": peering.connection_id,
-                "client": peering.remote or "unix",
+                "client": client,
                 "sender": f"<{envelope.reverse_path}>",
                 "recipients": recipients,
                 "size": envelope.size_bytes,
