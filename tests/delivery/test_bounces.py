@@ -276,7 +276,7 @@ def test_an_operator_may_bounce_whatever_the_options_say() -> None:
     with office(options) as home:
         message_id = home.accept("u@a.example")
         home.outcomes(1)
-        assert home.spool.lease(message_id, 0)
+        wait(lambda: home.spool.lease(message_id, 0), "the lease")
         home.spool.change([Change(message_id, 0, State.QUEUED, "bounced by root", T0, T0, wish=Wish.BOUNCE)])
         home.delivery.poke()
         assert report_of(home.bounce())[1]["Diagnostic-Code"].startswith("X-gsmtp; 554 5.7.0 [internal] bounced by")
