@@ -7,10 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
+SECONDS ?= 10
+USERS ?= 20
+ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run install test dev peers format lint types layers tests check-conf docs docs-fresh bench clean
+.PHONY: help run install test dev peers format lint types layers tests test-cluster run-cluster check-conf docs docs-fresh bench loadtest \
+	compare scaling engine clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +25,7 @@ run: $(VENV)/.run ## Install what is missing, then serve CONF (conf/dev.conf) un
 
 install: $(VENV)/.run ## Make .venv and install gsmtp into it
 
-test: dev peers lint types layers check-conf docs-fresh tests ## Everything that CI checks, set-up included
+test: dev peers lint types layers check-conf docs-fresh tests engine ## Everything that CI checks, set-up included
 
 dev: $(VENV)/.dev ## Install the development tools into .venv
 
@@ -43,7 +47,7 @@ layers: $(VENV)/.dev ## Who may import whom (docs/architecture.md)
 	@$(BIN)/lint-imports --no-cache > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
 check-conf: $(VENV)/.run ## Load every configuration in conf/
-	$(BIN)/gsmtp check conf/*.conf conf/*.yaml conf/examples/*.conf
+	$(BIN)/gsmtp check conf/*.conf conf/*.yaml conf/examples/*.conf conf/cluster/*.conf
 
 docs: $(VENV)/.run ## Write docs/options.md and docs/commands.md anew from the declarations
 	$(BIN)/gsmtp options --markdown > docs/options.md.new
@@ -60,8 +64,26 @@ docs-fresh: $(VENV)/.run ## docs/options.md and docs/commands.md say what the de
 tests: $(VENV)/.dev ## pytest; PYTEST_ARGS='-k name' picks
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
+test-cluster: $(VENV)/.dev peers ## Kill nodes of a RabbitMQ cluster while mail flows, in both modes; says what was measured
+	$(BIN)/python -m pytest -q -s -m "" tests/cluster $(PYTEST_ARGS)
+
+run-cluster: $(VENV)/.dev ## Three servers, three RabbitMQ nodes, a balancer and a consumer (docs/cluster.md)
+	@exec $(BIN)/honcho -f conf/cluster/Procfile -d . start
+
 bench: $(VENV)/.dev peers ## Durable messages a second, beside Postfix (loadtest/README.md)
-	$(BIN)/python -m loadtest.compare_postfix
+	$(BIN)/python -m loadtest.compare --rows W2 --servers gsmtp,postfix,postfix-discard --no-docs $(ARGS)
+
+loadtest: $(VENV)/.load ## Load a server of its own and judge it; SECONDS and USERS a scenario, ARGS for more
+	$(BIN)/python -m loadtest.run --seconds $(SECONDS) --users $(USERS) $(ARGS)
+
+compare: $(VENV)/.load peers ## Write docs/performance.md: gsmtp beside other servers on this machine
+	$(BIN)/python -m loadtest.compare $(ARGS)
+
+scaling: $(VENV)/.load peers ## Draw how cost grows with sessions, queue, Peers and recipients, under var/scaling
+	$(BIN)/python -m loadtest.scaling $(ARGS)
+
+engine: $(VENV)/.run ## Messages a second through the SMTP machine alone; judged by nobody
+	@$(BIN)/python -m loadtest.engine_bench --seconds 1
 
 clean: ## Remove what was made, mail and spool under var/ excepted
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -78,7 +100,12 @@ $(VENV)/.run: requirements.txt setup.py gsmtp/__init__.py | $(VENV)/bin/python
 	@$(PIP) install -r requirements.txt -e .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements.txt $(VENV)/.run
+$(VENV)/.load: loadtest/requirements.txt requirements.txt $(VENV)/.run
+	@echo "Installing the load tools into $(VENV) …"
+	@$(PIP) install -r loadtest/requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt loadtest/requirements.txt $(VENV)/.run
 	@echo "Installing the development tools into $(VENV) …"
 	@$(PIP) install -r requirements-dev.txt
 	@touch $@

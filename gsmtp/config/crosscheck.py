@@ -1,4 +1,4 @@
-"""How the parts of a tree fit together: references, sockets, pools, pathways, relaying and routes.
+"""How the parts of a tree fit together: references, sockets, pools, pathways, relaying.
 
 Each rule is one function over the whole tree; most give warnings, because the file is usable as it stands.
 Source: reference/scopes-and-fallback.md, reference/threadpools-eventloops.md section 2.2.
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from typing import Any
 
 from gsmtp.config.common import PATHWAY, USE_SSL
 from gsmtp.config.diagnostics import Problems, Span
-from gsmtp.config.kinds import item_texts
 from gsmtp.config.option import OPTIONS
 from gsmtp.config.scopes import Configuration, ListenStanza, pool_problem, predefined_pool
 from gsmtp.config.stanza import STANZAS
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.titles import scope_title
 from gsmtp.config.tree import Scalar, Scope, Setting, Tree
-from gsmtp.core.domains import DomainPatterns
 
 Rule = Callable[[Tree, Problems], None]
 LateRule = Callable[[Configuration, Problems], None]
@@ -51,7 +48,6 @@ def cross_check(tree: Tree, problems: Problems) -> None:
     configuration = Configuration(tree)
     for late in (_pools, _use_ssl, _open_relays, *_LATE_RULES):
         late(configuration, problems)
-    _routes(tree, configuration, problems)
 
 
 def _text(setting: Setting) -> str:
@@ -267,7 +263,7 @@ def _use_ssl(configuration: Configuration, problems: Problems) -> None:
             )
 
 
-# --- relaying and routes --------------------------------------------------------------------------
+# --- relaying -------------------------------------------------------------------------------------
 
 
 def _open_relays(configuration: Configuration, problems: Problems) -> None:
@@ -298,66 +294,3 @@ def _open_relays(configuration: Configuration, problems: Problems) -> None:
 
 def _is_local(listen: ListenStanza) -> bool:
     return listen.endpoint.family == "unix" or ip_address(listen.endpoint.host).is_loopback
-
-
-def _routes(tree: Tree, configuration: Configuration, problems: Problems) -> None:
-    """Mail for a relay domain that nothing says how to hand on would wait in the queue until it expires."""
-    maildirs, takes_all = _maildir_patterns(tree)
-    if takes_all:
-        return
-    pathways = list(_pathways(tree))
-    groups = list(tree.root.all("pathway_group"))
-    for scope in (tree.root, *groups, *pathways):
-        for key in ("relay_domains", "bounce_domains"):
-            setting = scope.settings.get(key)
-            if setting is None:
-                continue
-            without = [
-                pattern
-                for pattern in item_texts(setting.value)
-                if not _has_route(configuration, maildirs, _sample_domain(pattern))
-            ]
-            if without:
-                problems.warning(
-                    setting.value.span,
-                    "no route for mail to " + ", ".join(f"'{pattern}'" for pattern in without[:5]),
-                    hint="name a Gateway or Routes in a Domain stanza, or list it in a maildir stanza",
-                    code="no-route",
-                )
-
-
-def _maildir_patterns(tree: Tree) -> tuple[list[DomainPatterns], bool]:
-    """The patterns of all stanzas that take mail themselves, and whether one of them takes all domains."""
-    patterns: list[DomainPatterns] = []
-    takes_all = False
-    for module in (*tree.root.all("maildir"), *tree.root.all("pipe_transport")):
-        values = {
-            key: option.kind.parse(setting.value)
-            for key, setting in module.settings.items()
-            if (option := OPTIONS.find(module.kind, key)) is not None
-        }
-        if values.get("enabled", True):
-            patterns += [value for value in values.values() if isinstance(value, DomainPatterns)]
-            takes_all = takes_all or values.get("all_domains", False)
-    return patterns, takes_all
-
-
-def _sample_domain(pattern: str) -> str:
-    """A domain that the pattern matches and, as a rule, nothing narrower does."""
-    if not pattern.startswith("*"):
-        return pattern
-    rest = pattern[1:]
-    return "any" + rest if rest.startswith(".") else rest or "any.invalid"
-
-
-def _has_route(configuration: Configuration, maildirs: list[DomainPatterns], domain: str) -> bool:
-    if any(patterns.matches(domain) for patterns in maildirs):
-        return True
-    view = configuration.domain_view(domain)
-    return any(_is_set(view, name) for name in ("gateway", "routes")) or _is_set(view, "blackhole", unset="false")
-
-
-def _is_set(view: Any, name: str, unset: Any = None) -> bool:
-    option = OPTIONS.find("domain", name)
-    value = view[option] if option is not None else None
-    return bool(value) and value != unset

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ Serve = Callable[..., AbstractContextManager[Running]]
 @pytest.fixture(scope="package")
 def node() -> Iterator[Node]:
     """A node that runs."""
-    with rabbitmq() as cluster:
+    with rabbitmq(tls=True) as cluster:
         yield cluster.nodes[0]
 
 
@@ -60,6 +61,17 @@ def serve(tmp_path: Path, node: Node, queue: str) -> Serve:
             yield server
 
     return start
+
+
+def items(node: Node, queue: str) -> list[tuple[Any, bytes]]:
+    """All that is in a queue, taken out: properties and body."""
+    found: list[tuple[Any, bytes]] = []
+    with node.channel() as channel:
+        while True:
+            method, properties, body = channel.basic_get(queue, auto_ack=True)
+            if method is None:
+                return found
+            found.append((properties, body))
 
 
 class _Told(logging.Handler):

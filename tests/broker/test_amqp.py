@@ -10,22 +10,11 @@ from typing import Any
 import gevent
 import pytest
 
-from tests.broker.conftest import Serve, stanza
+from tests.broker.conftest import Serve, items, stanza
 from tests.support.inprocess import Running
 from tests.support.rabbitmq import Node
 
 BODY = b"Subject: x\r\n\r\nhello\r\n"
-
-
-def items(node: Node, queue: str) -> list[tuple[Any, bytes]]:
-    """All that is in a queue, taken out: properties and body."""
-    found: list[tuple[Any, bytes]] = []
-    with node.channel() as channel:
-        while True:
-            method, properties, body = channel.basic_get(queue, auto_ack=True)
-            if method is None:
-                return found
-            found.append((properties, body))
 
 
 def wait_items(server: Running, node: Node, queue: str, count: int) -> list[tuple[Any, bytes]]:

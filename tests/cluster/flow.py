@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import gevent
 from gevent import socket
@@ -71,7 +72,7 @@ class Flow:
     def longest_gap_s(self, since: float, until: float | None = None) -> float:
         """The longest time without a 250 between two moments."""
         times = [since, *(one for one in self.accepted if since <= one <= (until or one))]
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
     def _take(self) -> int | None:
         if self._again:

@@ -145,7 +145,9 @@ def killed(victim: Node, what: str, flow: Flow) -> str:
     return f"{what} {victim.name} killed, longest pause {pause_s:.2f} s"
 
 
-@pytest.mark.parametrize(("mode", "total"), [("confirm", 20_000), ("spool", 4_000)])
+@pytest.mark.parametrize(
+    ("mode", "total"), [("confirm", 20_000), pytest.param("spool", 20_000, marks=pytest.mark.cluster)]
+)
 def test_every_250_is_in_the_queue_though_its_leader_and_a_follower_are_killed(
     cluster: Cluster, tmp_path: Path, mode: str, total: int
 ) -> None:

@@ -20,6 +20,7 @@ import pika
 import pika.exceptions
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.peers import open_folder
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -52,12 +53,28 @@ class Node:
         self.folder = cluster.folder / name
         self.folder.mkdir()
         self.settings = ""
+        self.tls_port = 0
+        self.authority = ""
         self._distribution_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, user: str = "guest", password: str = "guest", vhost: str = "%2F") -> str:
         """For clients."""
         return f"amqp://{user}:{password}@127.0.0.1:{self.port}/{vhost}"
+
+    def use_tls(self) -> None:
+        """Have it take TLS too, at `tls_port`, as ``localhost``; whose certificate `authority`, a file, has signed."""
+        self.tls_port = free_port()
+        authority = Authority("broker")
+        self.authority = str(self.folder / "ca.pem")
+        Path(self.authority).write_bytes(authority.certificate)
+        authority.issue("localhost").write(self.folder / "certificate.pem", self.folder / "key.pem")
+        self.settings += (
+            f"listeners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {self.authority}\n"
+            f"ssl_options.certfile = {self.folder}/certificate.pem\n"
+            f"ssl_options.keyfile = {self.folder}/key.pem\n"
+        )
 
     def start(self) -> Node:
         """Start it; `wait_ready` waits until it answers."""
@@ -243,12 +260,14 @@ def log_of(nodes: Sequence[Node]) -> str:
 
 
 @contextmanager
-def rabbitmq(size: int = 1) -> Iterator[Cluster]:
+def rabbitmq(size: int = 1, *, tls: bool = False) -> Iterator[Cluster]:
     """A running cluster; skips the test, naming the package, when RabbitMQ is not installed."""
     if not (_BIN / "rabbitmq-server").exists() or shutil.which("epmd") is None:
         pytest.skip("rabbitmq-server is not installed (Debian package rabbitmq-server)")
     with open_folder("rabbitmq") as folder:
         cluster = Cluster(folder, size)
+        for node in cluster.nodes if tls else ():
+            node.use_tls()
         try:
             cluster.start()
             yield cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
@@ -98,6 +99,18 @@ class Settings:
     tls_ca: str = ""
 
     @property
+    def is_private(self) -> bool:
+        """Whether nobody on the way can read the mail: TLS, or a broker on this machine (RFC 8689 section 4.1)."""
+        return all(broker.uses_tls or _is_loopback(broker.host) for broker in self.brokers)
+
+    @property
     def hop(self) -> str:
         """How logs name the place that mail goes to."""
         return f"amqp {self.name}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

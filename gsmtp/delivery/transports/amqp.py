@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LARGE_BYTES = 64 << 20
 """Of messages that were read from files, in memory at a time."""
+REQUIRETLS_NEEDED = "550 5.7.30 [internal] REQUIRETLS support required, and the broker is reached in clear text"
 TOO_LARGE = "552 5.3.4 [internal] larger than the broker takes, and there is no Claim_Check_Path"
 Finished = Callable[[list[Outcome]], object]
 
@@ -118,7 +119,10 @@ class AmqpTransport(Transport):
 
     def deliver(self, job: Job) -> list[Outcome]:
         """See `Transport.deliver`; waits for a broker that can't be reached, as long as Confirm_Timeout says."""
-        return self._deliver(self._publisher(job.view), job, is_patient=True)
+        publisher = self._publisher(job.view)
+        if job.envelope.requires_tls and not publisher.settings.is_private:
+            raise DeliveryError(REQUIRETLS_NEEDED, temporary=False)
+        return self._deliver(publisher, job, is_patient=True)
 
     def _deliver(self, publisher: Publisher, job: Job, *, is_patient: bool) -> list[Outcome]:
         from gevent.event import AsyncResult
@@ -158,7 +162,9 @@ class AmqpTransport(Transport):
             done(_all(job, str(error), job.view.chain[0].spelled or ""))
             return
         settings = publisher.settings
-        if publisher.down:
+        if job.envelope.requires_tls and not settings.is_private:
+            done(_all(job, REQUIRETLS_NEEDED, settings.hop))
+        elif publisher.down:
             done(_all(job, publisher.down, settings.hop))
         elif job.body.data is not None and job.body.size_bytes <= _limit(settings):
             found = parts(job.envelope, job.recipients)
