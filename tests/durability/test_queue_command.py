@@ -28,7 +28,7 @@ relay_domains = ( "gone.example" "strict.example" )
 retry_interval = 600
 ESMTP_Listener {  Listen "127.0.0.1:{port}" { } }
 Domain "gone.example" { gateway = "127.0.0.1:GONE" }
-Domain "strict.example" { gateway = "STRICT" }
+Domain "strict.example" { gateway = "STRICT"  failure_action = "keep" }
 """
 REFUSED = b"550 5.1.1 no such user\r\n"
 
@@ -68,17 +68,17 @@ def test_what_waits_and_what_failed_is_shown_while_the_server_runs_and_after_it_
             waiting_id, failed_id = (reply.decode().split()[-1].rpartition("=")[2] for reply in replies)
             failed, waiting = wait_until(lambda: _tried(server), "a first try of both", every_s=0.3)
             assert (failed["id"], waiting["id"]) == (failed_id, waiting_id)
-            assert failed["recipients"][0]["state"] == "failed"
+            assert failed["recipients"][0]["state"] == "dead"
             assert failed["recipients"][0]["reply"].startswith("550 5.1.1 no such user")
             assert waiting["recipients"][0]["state"] == "queued"
             assert waiting["recipients"][0]["reply"].startswith("4")
             running = _queue("show", server.conf, failed_id)
-            listed = _queue("list", server.conf, "--state", "failed")
+            listed = _queue("list", server.conf, "--state", "dead")
             assert failed_id in listed
             assert waiting_id not in listed
             assert server.stop() == 0
         stopped = _queue("show", server.conf, failed_id, waiting_id)
-        assert "recipient   <nobody@strict.example> failed, 1 attempt\n" in running
-        assert "recipient   <nobody@strict.example> failed, 1 attempt\n" in stopped
+        assert "recipient   <nobody@strict.example> dead, 1 attempt\n" in running
+        assert "recipient   <nobody@strict.example> dead, 1 attempt\n" in stopped
         assert "recipient   <user@gone.example> queued, 1 attempt, next try " in stopped
         assert _queue("list", server.conf).splitlines()[-1] == "2 messages"
