@@ -145,7 +145,10 @@ class Delivery:
         self._sweeper = gevent.spawn(self._sweep_loop)
 
     def notify(self, envelope: Envelope) -> None:
-        """A message was committed, and is due. Doesn't block; may be called on the hub."""
+        """A message was committed, and is due. Doesn't block.
+
+        To be called in the commit's own callback: later, it may have been found in the spool and tried.
+        """
         recipients = envelope.recipients
         skipped = self._skipped
         if skipped and all(self._router.skip_key(one.domain, one.binding) in skipped for one in recipients):

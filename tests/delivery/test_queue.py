@@ -80,15 +80,21 @@ class House:
 
     def accept(self, *addresses: str, body: bytes = b"hello\r\n", tell: bool = True, **more: object) -> str:
         """Commit a message as the server does."""
-        message = envelope(*addresses, message_id=self._ids.next(), received_wall=self.clock.wall(), **more)
+        wall = self.clock.wall()
+        more = {"size_bytes": len(body), **more}
+        message = envelope(*addresses, message_id=self._ids.next(), received_wall=wall, **more)
         writer = self.spool.open()
         writer.write(body)
         results: list[SpoolError | None] = []
-        self.spool.commit(message, writer, results.append)
+
+        def done(error: SpoolError | None) -> None:
+            results.append(error)
+            if tell and error is None:
+                self.delivery.notify(message)
+
+        self.spool.commit(message, writer, done)
         wait(lambda: results, "commit")
         assert results == [None]
-        if tell:
-            self.delivery.notify(message)
         return message.message_id
 
     def later(self, seconds: float) -> None:
@@ -254,11 +260,11 @@ def test_never_retry_fails_at_once() -> None:
 
 def test_without_a_route_mail_waits_and_says_why() -> None:
     with house(configuration()) as home:
-        home.accept("u@a.example")
+        home.accept("postmaster")
         wait(lambda: home.delivery.stats().deferrals == 1, "first try")
         [recipient] = left(home.spool)
         assert (recipient.state, recipient.due_wall) == (State.QUEUED, T0 + 1200)
-        assert recipient.reply.startswith('451 4.4.4 [internal] no route for "a.example": no maildir stanza')
+        assert recipient.reply.startswith("451 4.4.4 [internal] no route for an address without a domain: no maildir")
 
 
 def test_a_blackholed_recipient_is_accepted_and_forgotten() -> None:
@@ -313,7 +319,7 @@ def test_many_domains_behind_a_hanging_hop_do_not_hold_up_others_either() -> Non
                 home.accept(f"u@d{number}.example", tell=False)
             home.accept("u@alive.example")
             wait(lambda: home.delivery.stats().delivered == 1, "delivery to the one that is alive")
-            assert dead.connections == 2
+            wait(lambda: dead.connections == 2, "as many connections as are allowed")
 
 
 def test_a_hop_that_comes_back_gets_what_waited() -> None:
@@ -373,7 +379,7 @@ def test_a_reload_changes_the_way_of_what_waits() -> None:
 
 
 def test_a_bug_in_a_transport_is_logged_once_and_temporary() -> None:
-    def connect(host: str, port: int, timeout_s: float) -> HopSocket:
+    def connect(host: str, port: int, timeout_s: float, /, source: str = "") -> HopSocket:
         raise ZeroDivisionError("a bug")
 
     with house(configuration(everywhere={"Gateway": "127.0.0.1"}), connect=connect) as home:
@@ -415,7 +421,7 @@ def test_idle_connections_are_closed_in_time() -> None:
 def test_drain_lets_what_is_at_work_end_and_starts_nothing_more() -> None:
     gate = gevent.event.Event()
 
-    def connect(host: str, port: int, timeout_s: float) -> HopSocket:
+    def connect(host: str, port: int, timeout_s: float, /, source: str = "") -> HopSocket:
         gate.wait(10)
         return green_connect(host, port, timeout_s)
 
