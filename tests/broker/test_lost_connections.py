@@ -28,7 +28,7 @@ class Wire:
         self._sockets: list[socket.socket] = []
         self._server = StreamServer(("127.0.0.1", 0), self._serve)
         self._server.start()
-        self.port = self._server.server_port
+        self.port = int(self._server.address[1])
 
     @property
     def url(self) -> str:

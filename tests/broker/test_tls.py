@@ -19,7 +19,8 @@ def test_mail_goes_to_a_broker_whose_certificate_is_good(serve: Serve, node: Nod
 
 def test_a_server_of_its_own_process_speaks_tls_too(node: Node, queue: str, tmp_path: Path) -> None:
     url = f"amqps://guest:guest@localhost:{node.tls_port}"
-    conf = 'spoolbase = "{folder}/spool"\nrelay_domains = "example.com"\nESMTP_Listener { Listen "127.0.0.1:{port}" { } }\n'
+    conf = 'spoolbase = "{folder}/spool"\nrelay_domains = "example.com"\n'
+    conf += 'ESMTP_Listener { Listen "127.0.0.1:{port}" { } }\n'
     conf += stanza("confirm", f'tls_ca = "{node.authority}"', url, f'routing_key = "{queue}"')
     with serving(tmp_path, conf) as server, server.client() as client:  # where sockets and ssl are patched
         assert client.sendmail("a@example.net", ["b@example.com"], "Subject: x\r\n\r\nhello\r\n") == {}

@@ -60,7 +60,9 @@ class Flow:
 
     def wait_accepted(self, count: int, deadline_s: float = _WAIT_S) -> None:
         """Wait until so many were accepted."""
-        with gevent.Timeout(deadline_s, AssertionError(f"{len(self.ids)} of {count} accepted, {self.refused}")):
+        with gevent.Timeout(
+            deadline_s, AssertionError(f"{len(self.ids)} of {count}, {self.refused}, {self.broken} broken")
+        ):
             while len(self.ids) < count:
                 gevent.sleep(0.01)
 
