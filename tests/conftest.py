@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+
+from gsmtp.runtime import dns_sources
+from tests.support.ports import NO_NAME_SERVER
 
 _MUST_RUN = os.environ.get("GSMTP_REQUIRE_PEERS") == "1"
 
@@ -19,3 +22,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where every test must run (GSMTP_REQUIRE_PEERS=1): {reason}"
     return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_look_up_leaves_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever names no server asks a port where nobody listens, and fails at once; processes see `support.server`."""
+    path = tmp_path_factory.mktemp("dns") / "resolv.conf"
+    path.write_text(f"nameserver {NO_NAME_SERVER}\n")
+    system, dns_sources.RESOLV_CONF = dns_sources.RESOLV_CONF, str(path)
+    yield
+    dns_sources.RESOLV_CONF = system

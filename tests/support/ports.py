@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import socket
 import time
+from typing import Final
+
+NO_NAME_SERVER: Final = "127.0.0.1:1"
+"""What servers of tests ask that don't say whom else: nobody listens there, and no look-up leaves the machine."""
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.ports import free_port
+from tests.support.ports import NO_NAME_SERVER, free_port
 from tests.support.source import ROOT
 from tests.support.waiting import wait_until
 
@@ -40,6 +40,8 @@ class Server:
 
     def write_conf(self, conf: str) -> None:
         """Write the configuration anew; a running server takes it at the next HUP."""
+        if "dns_servers" not in conf.lower():
+            conf += f'\nDNS_Servers = ( "{NO_NAME_SERVER}" )\n'
         self.conf.write_text(conf.replace("{folder}", str(self.folder)).replace("{port}", str(self.port)))
 
     def launch(self, env: dict[str, str] | None = None, words: tuple[str, ...] = ()) -> None:
