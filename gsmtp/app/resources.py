@@ -15,6 +15,9 @@ from gsmtp.auth.authenticator import Authenticator
 from gsmtp.config.scopes import Configuration, predefined_pool
 from gsmtp.core.clock import SystemClock
 from gsmtp.datasource.store import Datasources
+from gsmtp.delivery.securing import ClientContexts
+from gsmtp.delivery.securing import prepare as prepare_client_tls
+from gsmtp.delivery.securing import use as use_client_tls
 from gsmtp.delivery.transport import stanza_transports
 from gsmtp.observe.logs import EventLog
 from gsmtp.policy.chain import HOOKS, Chain
@@ -71,6 +74,7 @@ class Resources:
         datasources: what modules and stores ask.
         authenticator: the credential stores.
         tls: certificates.
+        client_tls: what TLS to next hosts needs.
         scripts: hooks of scripts and modules.
     """
 
@@ -78,6 +82,7 @@ class Resources:
     datasources: Datasources
     authenticator: Authenticator
     tls: TlsContexts
+    client_tls: ClientContexts
     scripts: Scripts
 
 
@@ -93,6 +98,7 @@ def prepare(configuration: Configuration, old: Resources | None, around: Surroun
     datasources = Datasources.build(configuration, old.datasources if old else None, around.mailbox, SystemClock())
     try:
         tls = around.native.call(prepare_tls, configuration)
+        client_tls = around.native.call(prepare_client_tls, configuration)
         authenticator = prepare_authenticator(
             configuration,
             datasources,
@@ -110,6 +116,7 @@ def prepare(configuration: Configuration, old: Resources | None, around: Surroun
                 datasources=datasources,
                 authenticator=authenticator,
                 tls=tls,
+                client_tls=client_tls,
                 scripts=scripts,
             )
         except BaseException:
@@ -124,6 +131,7 @@ def take_effect(resources: Resources, configuration: Configuration, around: Surr
     """Let what native threads and the watch know follow the configuration that is in force from now on."""
     around.pools.resize(lambda name: pool_size(configuration, name))
     use_pools(around.pools.run)
+    use_client_tls(resources.client_tls)
     limit_s = configuration.view[LOOP_WATCH]
     if around.watch is not None and around.watch.limit_s != limit_s:
         around.watch.close()

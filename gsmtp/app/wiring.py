@@ -31,6 +31,7 @@ DECLARING_MODULES = (
     "gsmtp.policy.keep",
     "gsmtp.policy.script_options",
     "gsmtp.delivery.options",
+    "gsmtp.delivery.client_options",
     "gsmtp.delivery.mx_options",
     "gsmtp.delivery.bounce_options",
     "gsmtp.delivery.limit_options",

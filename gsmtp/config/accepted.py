@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from gsmtp.config.common import (
     ADAPTIVE_NEVER,
-    BINDING_LATER,
     CLUSTER_NEVER,
     LISTENER_LATER,
     SNMP_NEVER,
@@ -30,7 +29,6 @@ _LOOPS = "one event loop does everything"
 _MEMORY = "memory is not watched yet; what a session can hold is bounded"
 _QUEUE = "it tunes Momentum's queue; gsmtp's has no such part"
 _SIGN = "messages are not signed"
-_TLS_OUT = "mail is handed on in clear text: TLS is not spoken to the next host yet"
 _TRACKING = "messages are never changed for tracking"
 
 _OTHERS = ("ecstream_listener", "http_listener", "xmpp_listener")
@@ -43,7 +41,6 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("ecstream_listener", "http_listener"), TLS_OTHERS, "use_ssl=false"),
     ((*_OTHERS,), TLS_OTHERS, "tls_certificate; tls_ciphers; tls_key"),
     (("ecstream_listener", "http_listener"), TLS_OTHERS, "tls_protocols"),
-    (("binding", "binding_group", "domain"), _TLS_OUT, "tls_certificate; tls_ciphers; tls_key; tls_protocols"),
     (
         GLOBAL,
         "OpenSSL is used as Python brings it",
@@ -114,17 +111,10 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (GLOBAL, _LOOPS, "delivery_pool; maintainer_pool"),
     (("cluster", "global"), "the kernel tunes the buffers of outgoing connections", "tcp_buffer_size=32768"),
     # Handing on.
-    (
-        ("binding", "binding_group", "domain"),
-        "outgoing transactions are not limited by it",
-        "max_recipients_per_connection=0",
-    ),
     (("domain", "global"), _BOUNCES_IN, "bounce_behavior=pass; bounce_pattern"),
     (GLOBAL, _BOUNCES_IN, "bounce_suppress_list"),
     (GLOBAL, "bounces are always written in native threads of the pool IO", "async_bounce_rendering=true"),
     (GLOBAL, "a bounce is stored together with the failure that it tells of", "soft_bounce_drain_rate=100"),
-    (OUTBOUND, _TLS_OUT, "tls=no; tls_ca; tls_ifavailable_fallback=true; tls_verify=no"),
-    (OUTBOUND, "XCLIENT is not spoken to the next host", "xclient=no"),
     (
         OUTBOUND,
         "bodies are handed on as they came, with BODY= where the next host offers it",
@@ -150,7 +140,6 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (("binding", "binding_group", "global"), _QUEUE, "delayed_binding_domain_fuzz=0; max_resident_messages=32768"),
     (("binding", "domain", "global"), _QUEUE, "delivery_response_timeout=5000"),
-    (("binding", "binding_group", "global"), BINDING_LATER, "bind_address"),
     (GLOBAL, "gsmtp sets up no addresses of the system", "binding_auto_replumb; binding_auto_replumb_interval"),
     (GLOBAL, 'mail for which policy chose no binding goes by Binding "default"', "default_binding=normal"),
     (OUTBOUND, "all names are looked up before the first connection, as with true", "fully_resolve_before_smtp=true"),

@@ -205,7 +205,6 @@ def _later(
         )
 
 
-BINDING_LATER = "all mail is sent from the system's own address"
 CLUSTER_NEVER = "gsmtp forms no clusters"
 LISTENER_LATER = "its sockets are not opened"
 _CONTENT = "messages are neither judged nor changed by it"

@@ -189,6 +189,7 @@ class Attempt:
         due_wall: when it is tried again, 0 when it is not.
         group: the binding group it was sent by.
         binding: likewise.
+        tls: protocol, cipher and what is known of the hop's certificate, "" in clear text.
     """
 
     kind: str
@@ -208,6 +209,7 @@ class Attempt:
     due_wall: float = 0.0
     group: str = "default"
     binding: str = "default"
+    tls: str = ""
 
 
 Record = Reception | Rejection | AuthAttempt | Authorization | SessionBegin | SessionEnd | TlsFailure | Attempt

@@ -1,34 +1,36 @@
 """The SMTP and LMTP client as a machine without I/O: bytes of replies in, bytes of commands out, Outcomes at the end.
 
-A driver does, until `transaction_done`: send what `data_to_send()` gives, give the body when `wants_body`, else read
-and `receive()`. `step` says what is awaited, so that the driver knows which time limit is running.
+A driver does, until `is_ready`, and then for each message until `transaction_done`: send what `data_to_send()` gives,
+do the TLS handshake when `wants_handshake` and say `secured`, give the body when `wants_body`, else read and
+`receive()`. `step` says what is awaited, so that the driver knows which time limit is running.
 
-The machine decides about pipelining and who got what; it never looks into a message but for dots. What can be said to a
-hop that offers these extensions and not those is told by `commands.py`; what can't becomes an Outcome.
+This file leads a connection from the banner to readiness: EHLO, STARTTLS, XCLIENT, and EHLO anew after each of them.
+`transaction.py` decides about pipelining and who got what; what can be said to a hop that offers these extensions and
+not those is told by `commands.py`.
 
-Sources: RFC 5321, RFC 2920 (PIPELINING), RFC 3030 (CHUNKING), RFC 2033 (LMTP).
+Sources: RFC 5321, RFC 3207 (STARTTLS), RFC 2033 (LMTP).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
 from gsmtp.core.stages import Stage
-from gsmtp.delivery.commands import cannot_address, cannot_send, mail_command, rcpt_command
-from gsmtp.delivery.dots import DotStuffer
+from gsmtp.delivery.commands import xclient_command
+from gsmtp.delivery.line import Line
 from gsmtp.delivery.replies import HopReply, ReplyReader
 from gsmtp.delivery.steps import STAGES, Step
+from gsmtp.delivery.terms import Terms, Use
+from gsmtp.delivery.transaction import Transaction
 from gsmtp.delivery.transport import Outcome
 
-_PIPELINE_BYTES = 4096
-"""Unanswered command bytes at the most: small enough for any peer's receive buffer (RFC 2920 section 3.1)."""
-
 CONNECTION_CLOSED = "451 4.4.2 [internal] connection closed by remote host"
+TLS_NOT_OFFERED = "450 4.7.4 [internal] TLS is required, but was not offered"
+TLS_FAILED = "450 4.7.5 [internal] TLS failed"
+XCLIENT_NOT_TAKEN = "450 4.7.4 [internal] XCLIENT is required, but was not"
 
 
 class Mode(Enum):
@@ -39,11 +41,7 @@ class Mode(Enum):
     LMTP = "LMTP"
 
 
-@dataclass(frozen=True, slots=True)
-class _Command:
-    step: Step
-    wire: bytes
-    index: int = -1
+_HELLO = {Mode.ESMTP: b"EHLO ", Mode.SMTP: b"HELO ", Mode.LMTP: b"LHLO "}
 
 
 class Client:
@@ -54,38 +52,45 @@ class Client:
         hello_name: what to call ourselves.
         hop: who is at the other end, for Outcomes.
         remote: its IP address, for Outcomes.
+        terms: what is asked of the connection.
+
+    Attributes:
+        stage: how far the connection has come, as of the last reply.
+        extensions: what the last EHLO offered.
+        refusal: why the connection never became ready, or why it broke; None while all is well.
+        is_unwilling: whether the refusal is about what we ask for (TLS, XCLIENT): the hop itself is there.
+        is_introduced: whether XCLIENT has told whose mail it is.
+        tls: what is told of TLS, e.g. ``TLSv1.3 TLS_AES_256_GCM_SHA384 verified``, "" in clear text.
+        transactions: so far, the running one included.
+        recipients: they were for.
+        replies: whole replies so far: a driver restarts its time limit when this grows.
     """
 
-    def __init__(self, mode: Mode, hello_name: str, hop: str, remote: str = "") -> None:
+    def __init__(self, mode: Mode, hello_name: str, hop: str, remote: str = "", terms: Terms | None = None) -> None:
         self.mode = mode
         self.hop = hop
         self.remote = remote
         self.stage = Stage.READING_BANNER
-        """How far the connection has come, as of the last reply."""
         self.extensions: dict[str, str] = {}
         self.refusal: str | None = None
-        """Why the connection never became ready, or why it broke; None while all is well."""
+        self.is_unwilling = False
+        self.is_introduced = False
+        self.tls = ""
         self.transactions = 0
+        self.recipients = 0
         self.replies = 0
-        """Whole replies so far: a driver restarts its time limit when this grows."""
+        self._terms = terms or Terms()
         self._hello_name = hello_name.encode("utf-8", "surrogateescape")
         self._reader = ReplyReader()
-        self._out = bytearray()
-        self._pending: deque[_Command] = deque()
-        self._awaiting: deque[_Command] = deque([_Command(Step.GREETING, b"")])
-        self._unanswered_bytes = 0
+        self._line = Line()
+        self._line.expect(Step.GREETING)
         self._closed = False
         self._ready = False
+        self._handshaking = False
+        self._xclient_said = False
         self._must_reset = False
-        self._outcomes: list[Outcome | None] = []
-        self._accepted: list[int] = []
-        self._mail_accepted = False
-        self._answered = False
-        self._transaction = False
-        self._body: DotStuffer | None = None
-        self._chunk_left = -1
-        self._size_bytes = 0
-        self._sent_bytes = 0
+        self._in_transaction = False
+        self._transaction = Transaction(self._line, self._outcome, is_lmtp=False)
 
     # What the driver asks.
 
@@ -94,16 +99,18 @@ class Client:
         """What is awaited now."""
         if self._closed:
             return Step.CLOSED
+        if self._handshaking:
+            return Step.HANDSHAKE
         if self.wants_body:
             return Step.BODY
-        if self._awaiting:
-            return self._awaiting[0].step
+        if self._line.awaiting:
+            return self._line.awaiting[0].step
         return Step.READY
 
     @property
     def is_ready(self) -> bool:
         """Whether a transaction may begin."""
-        return self._ready and not self._closed and not self._transaction
+        return self._ready and not self._closed and not self._in_transaction
 
     @property
     def is_closed(self) -> bool:
@@ -111,31 +118,39 @@ class Client:
         return self._closed
 
     @property
+    def wants_handshake(self) -> bool:
+        """Whether the TLS handshake is due; then `secured`, or `fail`."""
+        return self._handshaking and not self._closed
+
+    @property
     def wants_body(self) -> bool:
         """Whether the next hop waits for the body: call `body` for each piece, then `end_body`."""
-        return self._body is not None or self._chunk_left >= 0
+        return self._in_transaction and self._transaction.wants_body
 
     @property
     def transaction_done(self) -> bool:
         """Whether every recipient of the transaction has its Outcome and no reply is outstanding."""
-        return not self._transaction
+        return not self._in_transaction
 
     @property
     def has_answer(self) -> bool:
         """Whether the next hop answered anything in this transaction; if not, another connection may try it."""
-        return self._answered
+        return self._transaction.is_answered
+
+    @property
+    def chunking_refused(self) -> bool:
+        """Whether the hop offered CHUNKING and doesn't know BDAT: another connection may try by DATA."""
+        return self._transaction.chunking_refused
 
     def data_to_send(self) -> bytes:
         """Bytes to send now; each call empties the store."""
-        data = bytes(self._out)
-        self._out.clear()
-        return data
+        return self._line.take()
 
     def outcomes(self) -> list[Outcome]:
         """One Outcome a recipient of the last transaction, in order."""
-        if self._transaction:
+        if self._in_transaction:
             raise LocalProtocolError("outcomes() before the transaction is done")
-        return [outcome for outcome in self._outcomes if outcome is not None]
+        return self._transaction.outcomes()
 
     # What the driver tells.
 
@@ -148,10 +163,27 @@ class Client:
             return
         for reply in self._reader.feed(data):
             self._on_reply(reply)
-            if self.is_closed:
+            if self._handshaking:
+                # RFC 3207 section 6: what came in clear behind the 220 was put there by anybody.
+                self._reader = ReplyReader()
+            if self._closed or self._handshaking:
                 return
         if self._reader.problem:
             self.fail(f"451 4.5.0 [internal] not an SMTP reply: {self._reader.problem}")
+
+    def secured(self, tls: str) -> None:
+        """The handshake is done: whatever the hop said before counts no more (RFC 3207 section 4.2)."""
+        if not self.wants_handshake:
+            raise LocalProtocolError(f"secured() while {self.step.value}")
+        self._handshaking = False
+        self.tls = tls
+        self._say_hello()
+        self._pump()
+
+    def refuse_tls(self, text: str) -> None:
+        """The handshake failed, or what it showed isn't good enough; `text` says why."""
+        self._note_stage(Step.HANDSHAKE)
+        self._unwilling(f"{TLS_FAILED}: {text}")
 
     def fail(self, text: str) -> None:
         """The connection is of no more use; recipients with no answer yet get `text`, which begins with a code."""
@@ -163,232 +195,174 @@ class Client:
         self.refusal = self.refusal or text
         self._closed = True
         self._ready = False
-        self._awaiting.clear()
-        self._pending.clear()
-        self._out.clear()
-        self._body = None
-        self._chunk_left = -1
-        if self._transaction:
-            self._answer_the_rest(int(text[:3]), text)
-            self._transaction = False
+        self._line.clear()
+        if self._in_transaction:
+            self._transaction.give_up(text)
+            self._in_transaction = False
 
-    def begin(self, envelope: Envelope, recipients: Sequence[Recipient], size_bytes: int) -> None:
-        """Start a transaction for some recipients of an envelope; `size_bytes` is the body's exact length."""
+    def _unwilling(self, text: str) -> None:
+        self.is_unwilling = True
+        self._break(text)
+
+    def begin(
+        self, envelope: Envelope, recipients: Sequence[Recipient], size_bytes: int, *, is_small: bool = False
+    ) -> None:
+        """Start a transaction for some recipients of an envelope.
+
+        Args:
+            envelope: of the message.
+            recipients: some of its.
+            size_bytes: the body's exact length.
+            is_small: whether the body is at hand, so that it may be asked for at once.
+        """
         if not self.is_ready:
             raise LocalProtocolError(f"begin() while {self.step.value}")
         self.transactions += 1
-        self._outcomes = [None] * len(recipients)
-        self._accepted = []
-        self._mail_accepted = False
-        self._answered = False
-        self._size_bytes = size_bytes
-        self._sent_bytes = 0
+        self.recipients += len(recipients)
         self._note_stage(Step.READY)
-        self._transaction = True
-        problem = cannot_send(envelope, size_bytes, self.extensions)
-        for index, recipient in enumerate(recipients):
-            refused = problem or cannot_address(recipient.address, self.extensions)
-            if refused:
-                self._outcomes[index] = self._outcome(int(refused[:3]), refused)
-        if all(self._outcomes):
-            self._transaction = False
-            return
+        self._transaction = Transaction(self._line, self._outcome, is_lmtp=self.mode is Mode.LMTP)
+        self._in_transaction = True
         if self._must_reset:
-            self._must_reset = False
-            self._pending.append(_Command(Step.RSET, b"RSET\r\n"))
-        self._pending.append(_Command(Step.MAIL, mail_command(envelope, size_bytes, self.extensions)))
-        for index, recipient in enumerate(recipients):
-            if self._outcomes[index] is None:
-                self._pending.append(_Command(Step.RCPT, rcpt_command(recipient, self.extensions), index))
-        if envelope.body == "BINARYMIME":
-            self._pending.append(_Command(Step.DATA, b""))
-        else:
-            self._pending.append(_Command(Step.DATA, b"DATA\r\n"))
+            self._line.say(Step.RSET, b"RSET\r\n")
+        chunking = self._terms.uses_chunking
+        self._transaction.begin(
+            envelope, recipients, size_bytes, self.extensions, uses_chunking=chunking, is_small=is_small
+        )
+        if self._transaction.is_done or (self._must_reset and len(self._line.pending) == 1):
+            self._line.pending.clear()  # nobody to send it to
+            self._in_transaction = False
+            return
+        self._must_reset = False
         self._pump()
 
     def body(self, piece: bytes) -> bytes:
         """The bytes to send for one piece of the body. They are returned, not stored: send them at once."""
-        self._sent_bytes += len(piece)
-        if self._body is not None:
-            return self._body.stuff(piece)
-        if self._chunk_left < len(piece):
-            raise LocalProtocolError("more body than its size said")
-        self._chunk_left -= len(piece)
-        return piece
+        return self._transaction.body(piece)
 
     def end_body(self) -> None:
         """The body is complete."""
-        if self._body is not None:
-            self._out += self._body.end()
-            self._body = None
-        elif self._chunk_left:
-            raise LocalProtocolError("less body than its size said")
-        self._chunk_left = -1
-        self._await_final()
+        self._transaction.end_body()
 
     def quit(self) -> None:
         """Say goodbye; send what `data_to_send` gives and close without waiting for the 221."""
-        polite = self._ready and not self._closed and not self._transaction
+        polite = self._ready and not self._closed and not self._in_transaction
         self.fail(CONNECTION_CLOSED)
         if polite:
-            self._out += b"QUIT\r\n"
+            self._line.add(b"QUIT\r\n")
 
     # Replies.
 
     def _on_reply(self, reply: HopReply) -> None:
         self.replies += 1
-        if not self._awaiting:
+        if not self._line.awaiting:
             # In the middle of the body a hop may refuse and hang up; that refusal counts.
             refused = reply.code == 421 or (reply.code >= 400 and self.wants_body)
             self.fail(reply.text if refused else f"451 4.5.0 [internal] unexpected reply: {reply.text}")
             return
-        command = self._awaiting.popleft()
+        command = self._line.answered()
         self._note_stage(command.step)
-        self._unanswered_bytes -= len(command.wire)
         match command.step:
             case Step.GREETING:
                 self._on_greeting(reply)
             case Step.HELLO:
                 self._on_hello(reply)
+            case Step.STARTTLS:
+                self._on_starttls(reply)
+            case Step.XCLIENT:
+                self._on_xclient(reply)
             case Step.RSET:
                 if reply.code >= 300:
                     odd = f"451 4.5.0 [internal] RSET answered: {reply.text}"
                     self._break(reply.text if reply.code >= 400 else odd)
             case _:
-                self._on_transaction_reply(command, reply)
+                broken = self._transaction.on_reply(command, reply)
+                if broken:
+                    self._break(broken)
         if not self._closed:
             self._pump()
+            if self._in_transaction and self._transaction.is_done:
+                self._must_reset = self._transaction.needs_reset
+                self._in_transaction = False
+
+    def _say_hello(self) -> None:
+        self.extensions = {}
+        self._line.say(Step.HELLO, _HELLO[self.mode] + self._hello_name + b"\r\n")
 
     def _on_greeting(self, reply: HopReply) -> None:
-        if not reply.is_ok:
+        if reply.is_ok:
+            self._say_hello()
+        else:
             self._break(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] greeting was: {reply.text}")
-            return
-        word = {Mode.ESMTP: b"EHLO ", Mode.SMTP: b"HELO ", Mode.LMTP: b"LHLO "}[self.mode]
-        self._pending.append(_Command(Step.HELLO, word + self._hello_name + b"\r\n"))
 
     def _on_hello(self, reply: HopReply) -> None:
         if reply.is_ok:
-            self._ready = True
             if self.mode is not Mode.SMTP:
                 self.extensions = reply.extensions()
+            if not self.tls:
+                self.extensions.pop("REQUIRETLS", None)  # RFC 8689 section 2: offered under TLS only
+            self._go_on()
             return
-        if reply.code >= 500 and self.mode is Mode.ESMTP:
+        if reply.code >= 500 and self.mode is Mode.ESMTP and not self.tls:
             # RFC 5321 section 3.2: a server that doesn't know EHLO gets HELO.
             self.mode = Mode.SMTP
-            self._pending.append(_Command(Step.HELLO, b"HELO " + self._hello_name + b"\r\n"))
+            self._say_hello()
             return
         self._break(reply.text if reply.code >= 400 else f"451 4.5.0 [internal] greeting answered: {reply.text}")
 
-    def _on_transaction_reply(self, command: _Command, reply: HopReply) -> None:
-        if reply.code == 421:
-            # RFC 5321 section 3.8: the hop shuts the channel; nobody else will get an answer.
+    def _go_on(self) -> None:
+        """After each good EHLO: what is still to be done before mail."""
+        terms = self._terms
+        if terms.tls is not Use.NO and not self.tls:
+            if "STARTTLS" in self.extensions:
+                self._line.say(Step.STARTTLS, b"STARTTLS\r\n")
+                return
+            if terms.tls is Use.REQUIRED:
+                self._unwilling(TLS_NOT_OFFERED)
+                return
+        if terms.xclient is not Use.NO and not self._xclient_said:
+            if "XCLIENT" in self.extensions:
+                self._xclient_said = True
+                self._line.say(Step.XCLIENT, xclient_command(terms.identity, self.extensions["XCLIENT"]))
+                return
+            if terms.xclient is Use.REQUIRED:
+                self._unwilling(f"{XCLIENT_NOT_TAKEN} offered")
+                return
+        self._ready = True
+
+    def _on_starttls(self, reply: HopReply) -> None:
+        if reply.is_ok:
+            self._handshaking = True
+        elif reply.code == 421:
             self._break(reply.text)
-            return
-        self._answered = True
-        wanted = 3 if command.step is Step.DATA else 2
-        if reply.code < 400 and reply.code // 100 != wanted:
-            self._break(f"451 4.5.0 [internal] unexpected reply to {command.step.value}: {reply.text}")
-            return
-        match command.step:
-            case Step.MAIL:
-                self._on_mail(reply)
-            case Step.RCPT:
-                self._on_rcpt(command.index, reply)
-            case Step.DATA:
-                self._on_data(reply)
-            case _:
-                self._on_final(command.index, reply)
-        if not self._closed:
-            self._finish_if_done()
-
-    def _on_mail(self, reply: HopReply) -> None:
-        if reply.is_ok:
-            self._mail_accepted = True
-            return
-        self._answer_the_rest(reply.code, reply.text)
-        self._pending.clear()
-
-    def _on_rcpt(self, index: int, reply: HopReply) -> None:
-        if reply.is_ok:
-            if self._mail_accepted:
-                self._accepted.append(index)
-        elif self._outcomes[index] is None:
-            self._outcomes[index] = self._outcome(_rcpt_code(reply), reply.text)
-        if self._pending and self._pending[0].step is Step.DATA and not self._more_recipients_awaited():
-            if not self._accepted:
-                self._pending.clear()
-                self._must_reset = True
-            elif not self._pending[0].wire:
-                self._pending.clear()
-                self._begin_chunk()
-
-    def _more_recipients_awaited(self) -> bool:
-        return any(command.step is Step.RCPT for command in self._awaiting)
-
-    def _begin_chunk(self) -> None:
-        """One BDAT with the whole body: its size is known (RFC 3030 section 2)."""
-        self._out += b"BDAT %d LAST\r\n" % self._size_bytes
-        self._chunk_left = self._size_bytes
-
-    def _on_data(self, reply: HopReply) -> None:
-        if reply.code >= 400:
-            self._answer_the_rest(reply.code, reply.text)
-            self._accepted = []
-            self._must_reset = True
-        elif self._accepted:
-            self._body = DotStuffer()
-        elif self.mode is Mode.LMTP:
-            # RFC 2033 section 4.2 forbids this 354; how many replies would follow a dot nobody knows.
-            self._break("451 4.5.0 [internal] DATA was accepted without a recipient")
         else:
-            # RFC 2920 section 3.1: the 354 came for nobody; an empty body ends it.
-            self._out += b".\r\n"
-            self._await_final()
+            self._unwilling(f"{TLS_FAILED}: STARTTLS answered: {reply.text}")
 
-    def _await_final(self) -> None:
-        if self.mode is Mode.LMTP:
-            self._awaiting.extend(_Command(Step.FINAL, b"", index) for index in self._accepted)
+    def _on_xclient(self, reply: HopReply) -> None:
+        """A positive reply is the greeting of the new session (Postfix's XCLIENT_README)."""
+        if reply.is_ok:
+            self.is_introduced = True
+            self._say_hello()
+        elif reply.code == 421:
+            self._break(reply.text)
+        elif self._terms.xclient is Use.REQUIRED:
+            self._unwilling(f"{XCLIENT_NOT_TAKEN} taken: {reply.text}")
         else:
-            self._awaiting.append(_Command(Step.FINAL, b""))
+            self._ready = True
 
-    def _on_final(self, index: int, reply: HopReply) -> None:
-        outcome = self._outcome(reply.code, reply.text)
-        for place in [index] if index >= 0 else self._accepted:
-            self._outcomes[place] = outcome
-
-    def _finish_if_done(self) -> None:
-        if not self._awaiting and not self._pending and not self.wants_body:
-            self._transaction = False
-            if not all(self._outcomes):
-                raise LocalProtocolError("a transaction ended with a recipient that has no outcome")
-
-    def _answer_the_rest(self, code: int, text: str) -> None:
-        outcome = self._outcome(code, text)
-        self._outcomes = [known or outcome for known in self._outcomes]
-
-    def _outcome(self, code: int, text: str) -> Outcome:
-        return Outcome(code, text, self.hop, self.stage, self.remote, self._sent_bytes)
+    def _outcome(self, code: int, text: str, sent_bytes: int) -> Outcome:
+        return Outcome(
+            code,
+            text,
+            self.hop,
+            self.stage,
+            self.remote,
+            sent_bytes,
+            passes_dsn="DSN" in self.extensions,
+            tls=self.tls,
+        )
 
     def _note_stage(self, step: Step) -> None:
         self.stage = STAGES.get(step, Stage.UNKNOWN)
 
     def _pump(self) -> None:
-        """Send what may be sent: everything in one go when the hop takes it, else one command at a time."""
-        pipelining = "PIPELINING" in self.extensions
-        while self._pending:
-            command = self._pending[0]
-            if not command.wire or (self._awaiting and not pipelining):
-                return
-            if self._awaiting and self._unanswered_bytes + len(command.wire) > _PIPELINE_BYTES:
-                return
-            self._pending.popleft()
-            self._out += command.wire
-            self._unanswered_bytes += len(command.wire)
-            self._awaiting.append(command)
-
-
-def _rcpt_code(reply: HopReply) -> int:
-    """552 to a RCPT with no other meaning says "too many recipients" and is temporary (RFC 5321 section 4.5.3.1.10)."""
-    if reply.code == 552 and reply.enhanced in ("", "5.5.3"):
-        return 452
-    return reply.code
+        self._line.pump(pipelining="PIPELINING" in self.extensions)

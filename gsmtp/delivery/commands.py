@@ -4,7 +4,7 @@ A message with 8-bit text goes to a hop without 8BITMIME, and one with UTF-8 hea
 without SMTPUTF8, as it is: nothing is converted.
 
 Sources: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BINARYMIME), RFC 6531 (SMTPUTF8), RFC 3461 (DSN), RFC 6710
-(MT-PRIORITY).
+(MT-PRIORITY), RFC 8689 (REQUIRETLS), Postfix's XCLIENT_README.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gsmtp.core.envelope import Envelope, Recipient
+from gsmtp.delivery.terms import Identity
 
 Extensions = Mapping[str, str]
 """What EHLO or LHLO offered: keyword in upper case to its parameters."""
+
+_MOST_XCLIENT = 255
+"""Of a value; the whole line has 512 bytes at the most (XCLIENT_README)."""
 
 
 def cannot_send(envelope: Envelope, size_bytes: int, extensions: Extensions) -> str:
@@ -54,6 +58,8 @@ def mail_command(envelope: Envelope, size_bytes: int, extensions: Extensions) ->
             words.append(f"RET={envelope.ret}")
         if _is_parameter(envelope.envid):
             words.append(f"ENVID={envelope.envid}")
+    if envelope.requires_tls and "REQUIRETLS" in extensions:
+        words.append("REQUIRETLS")
     if envelope.priority and "MT-PRIORITY" in extensions:
         words.append(f"MT-PRIORITY={envelope.priority}")
     return _line(words)
@@ -68,6 +74,30 @@ def rcpt_command(recipient: Recipient, extensions: Extensions) -> bytes:
         if _is_parameter(recipient.orcpt) and (recipient.orcpt.isascii() or "SMTPUTF8" in extensions):
             words.append(f"ORCPT={recipient.orcpt}")
     return _line(words)
+
+
+def xclient_command(identity: Identity, offered: str) -> bytes:
+    """The XCLIENT line with the attributes that the hop offers, of those that say who the client is."""
+    known = set(offered.upper().split())
+    address = f"IPV6:{identity.address}" if ":" in identity.address else identity.address
+    values = {
+        "NAME": identity.name,
+        "ADDR": address,
+        "PORT": identity.port,
+        "PROTO": identity.protocol,
+        "HELO": identity.helo if len(identity.helo) <= _MOST_XCLIENT else "",
+    }
+    words = ["XCLIENT"]
+    for name, value in values.items():
+        if name in known and (value or name not in ("PORT", "PROTO")):
+            words.append(f"{name}={_xtext(value) or '[UNAVAILABLE]'}")
+    return _line(words)
+
+
+def _xtext(text: str) -> str:
+    """RFC 3461 section 4: all but printable ASCII without + and = as +XX; in UTF-8."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if 33 <= byte <= 126 and byte not in b"+=" else f"+{byte:02X}" for byte in raw)
 
 
 def _line(words: list[str]) -> bytes:

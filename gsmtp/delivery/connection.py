@@ -1,4 +1,4 @@
-"""Drives the client machine over a socket: sends, reads, keeps the time limits, streams bodies.
+"""Drives the client machine over a socket: sends, reads, keeps the time limits, begins TLS, streams bodies.
 
 Each reply has its own time limit, by what it answers; each piece of a body has `Body_Timeout`. A limit is a point in
 time, so a hop that dribbles bytes doesn't win time. A large body is read by native threads, piece by piece: a delivery
@@ -7,6 +7,7 @@ holds about three pieces (128 KiB each) in memory, whatever the message's size.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from weakref import WeakSet
 from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.stages import Stage
-from gsmtp.delivery.client import CONNECTION_CLOSED, Client, Mode
+from gsmtp.delivery.client import CONNECTION_CLOSED, Client
 from gsmtp.delivery.options import (
     BODY_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -26,14 +27,18 @@ from gsmtp.delivery.options import (
     RSET_TIMEOUT,
 )
 from gsmtp.delivery.resolve import Address
+from gsmtp.delivery.securing import TlsSocket
 from gsmtp.delivery.steps import Step
-from gsmtp.delivery.transport import Connect, HopSocket, Job, Native, Outcome
+from gsmtp.delivery.tracing import Observer
+from gsmtp.delivery.transport import HopSocket, Job, Native, Outcome
 from gsmtp.spool.base import StoredBody
 
 TIMED_OUT = "450 4.4.1 [internal] Connection Timed Out"
 NO_VALID_HOSTS = "451 4.4.1 [internal] No valid hosts (unable to make any connections)"
 
 _RECV_BYTES = 16_384
+_JOINED_BYTES = 8192
+"""Commands up to this length go out with the first piece of the body, in one packet where that fits."""
 _LAST_WORDS_S = 5.0
 """How long to look for a refusal after a hop stopped taking the body."""
 
@@ -46,14 +51,32 @@ class HopUnreachable(Exception):
         detail: what happened, with the hop's name.
         stage: how far it let us come.
         remote: its IP address, "" when it wasn't connected to.
+        is_down: whether others will fare likewise; else it is about what was asked for (TLS, XCLIENT).
+        is_certificate: whether TLS failed because of the hop's certificate.
     """
 
-    def __init__(self, text: str, detail: str, stage: Stage = Stage.NOT_CONNECTED, remote: str = "") -> None:
+    def __init__(
+        self,
+        text: str,
+        detail: str,
+        stage: Stage = Stage.NOT_CONNECTED,
+        remote: str = "",
+        *,
+        is_down: bool = True,
+        is_certificate: bool = False,
+    ) -> None:
         super().__init__(f"{text}: {detail}")
         self.text = text
         self.detail = detail
         self.stage = stage
         self.remote = remote
+        self.is_down = is_down
+        self.is_certificate = is_certificate
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS failed, though it was offered."""
+        return not self.is_down and self.stage in (Stage.DURING_STARTTLS, Stage.TLS_HANDSHAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +107,7 @@ class Limits:
         match step:
             case Step.GREETING:
                 return self.connect_s
-            case Step.HELLO:
+            case Step.HELLO | Step.STARTTLS | Step.HANDSHAKE | Step.XCLIENT:
                 return self.hello_s
             case Step.MAIL:
                 return self.mail_s
@@ -103,11 +126,16 @@ class Connection:
         sock: connected.
         client: a new machine.
         hop: the other end.
+
+    Attributes:
+        observer: who sees what is said, None for nobody.
     """
 
     def __init__(self, sock: HopSocket, client: Client, hop: Address) -> None:
         self.client = client
         self.hop = hop
+        self.observer: Observer | None = None
+        self._is_certificate = False
         self._sock: HopSocket | None = sock
         CONNECTIONS.add(self)
 
@@ -117,52 +145,88 @@ class Connection:
         fileno = getattr(self._sock, "fileno", None)
         return int(fileno()) if fileno is not None else -1
 
-    @classmethod
-    def open(cls, hop: Address, mode: Mode, hello_name: str, limits: Limits, connect: Connect) -> Connection:
-        """Connect and greet. Raises HopUnreachable."""
-        started = time.monotonic()
-        try:
-            sock = connect(hop.ip, hop.port, limits.connect_s)
-        except TimeoutError as error:
-            raise HopUnreachable(TIMED_OUT, f"{hop} after {limits.connect_s:g} s") from error
-        except OSError as error:
-            raise HopUnreachable(NO_VALID_HOSTS, f"{hop} {error.strerror or error}") from error
-        connection = cls(sock, Client(mode, hello_name, str(hop), _remote_ip(sock)), hop)
-        try:
-            connection._greet(limits, started)
-        except BaseException:
-            connection.abandon()
-            raise
-        return connection
+    def greet(self, limits: Limits, started_mono: float, context: ssl.SSLContext | None, name: str) -> None:
+        """Lead the connection to where mail can be sent.
 
-    def _greet(self, limits: Limits, started: float) -> None:
+        Args:
+            limits: of time.
+            started_mono: when connecting began: the banner's limit counts from there.
+            context: for STARTTLS, None where the terms ask for none.
+            name: of the host, for its certificate.
+
+        Raises:
+            HopUnreachable: it didn't come to that. The connection is closed.
+        """
         client = self.client
-        end = started + limits.connect_s
+        end = started_mono + limits.connect_s
         replies = 0
-        while not client.is_ready and not client.is_closed:
-            self._send(client.data_to_send(), limits.hello_s)
-            self._receive(end)
-            if client.replies != replies:
-                replies = client.replies
-                end = time.monotonic() + limits.hello_s
+        try:
+            while not client.is_ready and not client.is_closed:
+                if client.wants_handshake:
+                    self._handshake(context, name, time.monotonic() + limits.hello_s)
+                    end = time.monotonic() + limits.hello_s
+                    continue
+                self._send(client.data_to_send(), limits.hello_s)
+                self._receive(end)
+                if client.replies != replies:
+                    replies = client.replies
+                    end = time.monotonic() + limits.hello_s
+        except BaseException:
+            self.abandon()
+            raise
         if client.is_closed:
-            refusal = client.refusal or CONNECTION_CLOSED
-            if refusal.startswith(TIMED_OUT):
-                what = f"{self.hop} while waiting for the greeting"
-                raise HopUnreachable(TIMED_OUT, what, client.stage, client.remote)
-            raise HopUnreachable(NO_VALID_HOSTS, f"{self.hop} said {refusal}", client.stage, client.remote)
+            self.abandon()
+            raise self._unreachable(client.refusal or CONNECTION_CLOSED)
+
+    def _unreachable(self, refusal: str) -> HopUnreachable:
+        client = self.client
+        if client.is_unwilling:
+            text, _, why = refusal.partition(": ")
+            detail = f"{self.hop} {why}".rstrip()
+            certificate = self._is_certificate
+            return HopUnreachable(text, detail, client.stage, client.remote, is_down=False, is_certificate=certificate)
+        if refusal.startswith(TIMED_OUT):
+            return HopUnreachable(TIMED_OUT, f"{self.hop} while waiting for the greeting", client.stage, client.remote)
+        return HopUnreachable(NO_VALID_HOSTS, f"{self.hop} said {refusal}", client.stage, client.remote)
+
+    def _handshake(self, context: ssl.SSLContext | None, name: str, end_mono: float) -> None:
+        """Begin TLS; a failure closes the machine."""
+        client = self.client
+        if self._sock is None or context is None:
+            client.refuse_tls("there are no settings for it")
+            return
+        try:
+            tls = TlsSocket(self._sock, context, name)
+            told = tls.handshake(end_mono)
+        except ssl.SSLCertVerificationError as error:
+            self._is_certificate = True
+            client.refuse_tls(f"its certificate is not good: {error.verify_message}")
+        except TimeoutError:
+            client.refuse_tls("the handshake took too long")
+        except ssl.SSLError as error:
+            client.refuse_tls((error.reason or str(error)).lower().replace("_", " "))
+        except OSError as error:
+            client.refuse_tls(error.strerror or str(error))
+        except ValueError as error:  # UnicodeError is one, too
+            client.refuse_tls(f"'{name}' can't be the name of a host: {error}")
+        else:
+            self._sock = tls
+            client.secured(told)
+        if self.observer is not None:
+            self.observer.event(f"TLS: {client.tls or client.refusal}")
 
     def deliver(self, job: Job, limits: Limits, native: Native) -> list[Outcome]:
         """Make one transaction: one Outcome a recipient. Raises DeliveryError when the body can't be read."""
         client = self.client
-        client.begin(job.envelope, job.recipients, job.body.size_bytes)
+        is_small = job.body.data is not None
+        client.begin(job.envelope, job.recipients, job.body.size_bytes, is_small=is_small)
         replies = client.replies
         end = time.monotonic() + limits.for_step(client.step)
         try:
             while not client.transaction_done:
                 if client.wants_body:
                     self._send_body(job, limits, native)
-                    end = time.monotonic() + limits.body_s
+                    end = time.monotonic() + limits.for_step(client.step)
                 else:
                     self._send(client.data_to_send(), limits.for_step(client.step))
                 if not client.transaction_done:
@@ -180,11 +244,12 @@ class Connection:
         waiting = client.data_to_send()
         try:
             for piece in _pieces(job.body, native):
-                if waiting:
+                if len(waiting) > _JOINED_BYTES:
                     self._send(waiting, limits.body_s)
+                    waiting = b""
                 if client.is_closed:
                     return
-                waiting = client.body(piece)
+                waiting += client.body(piece)
         except (SpoolError, OSError) as error:
             # Without its final dot the hop throws the piece of a message away.
             self.abandon()
@@ -202,6 +267,8 @@ class Connection:
         """Send; a failure closes the machine, with the hop's last words if it left any."""
         if not data or self._sock is None:
             return
+        if self.observer is not None:
+            self.observer.sent(data)
         try:
             self._sock.settimeout(limit_s)
             self._sock.sendall(data)
@@ -219,7 +286,10 @@ class Connection:
             return
         try:
             self._sock.settimeout(max(end_mono - time.monotonic(), 0.001))
-            client.receive(self._sock.recv(_RECV_BYTES))
+            data = self._sock.recv(_RECV_BYTES)
+            if self.observer is not None:
+                self.observer.received(data)
+            client.receive(data)
         except TimeoutError:
             client.fail(f"{TIMED_OUT} (waiting for the reply to {client.step.value})")
         except OSError as error:
@@ -262,7 +332,7 @@ CONNECTIONS: Final[WeakSet[Connection]] = WeakSet()
 """Those of this process, for the console; closed ones have no descriptor."""
 
 
-def _remote_ip(sock: HopSocket) -> str:
+def remote_ip(sock: HopSocket) -> str:
     """The address that was connected to, "" when the other end is gone again."""
     try:
         return str(sock.getpeername()[0])

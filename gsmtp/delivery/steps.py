@@ -12,6 +12,9 @@ class Step(Enum):
 
     GREETING = "greeting"
     HELLO = "hello"
+    STARTTLS = "starttls"
+    HANDSHAKE = "tls handshake"
+    XCLIENT = "xclient"
     READY = "ready"
     MAIL = "mail"
     RCPT = "rcpt"
@@ -25,6 +28,9 @@ class Step(Enum):
 STAGES = {
     Step.GREETING: Stage.READING_BANNER,
     Step.HELLO: Stage.DURING_EHLO,
+    Step.STARTTLS: Stage.DURING_STARTTLS,
+    Step.HANDSHAKE: Stage.TLS_HANDSHAKE,
+    Step.XCLIENT: Stage.DURING_XCLIENT,
     Step.READY: Stage.IDLE,
     Step.MAIL: Stage.DURING_MAIL,
     Step.RCPT: Stage.DURING_RCPT,

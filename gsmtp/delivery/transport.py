@@ -42,6 +42,7 @@ class Outcome:
         keep: whether a permanent failure leaves a dead letter, whatever `Failure_Action` says.
         retry_after_s: seconds that the next try waits at least, 0 for what the retry options say.
         passes_dsn: whether who took it got the DSN parameters, too, and so tells its sender by itself.
+        tls: what is told of TLS, "" in clear text; for the log.
     """
 
     code: int
@@ -53,6 +54,7 @@ class Outcome:
     keep: bool = False
     retry_after_s: float = 0.0
     passes_dsn: bool = field(default=False, compare=False)
+    tls: str = field(default="", compare=False)
 
     @property
     def is_delivered(self) -> bool:
@@ -103,8 +105,12 @@ class HopSocket(Protocol):
         """Close it."""
 
 
-Connect = Callable[[str, int, float], HopSocket]
-"""Connects to host and port within so many seconds, name look-up included. Raises OSError."""
+class Connect(Protocol):
+    """Makes connected sockets."""
+
+    def __call__(self, host: str, port: int, timeout_s: float, /, source: str = "") -> HopSocket:
+        """Connect to host and port within so many seconds, name look-up included, from the IP address `source` if it
+        isn't "". Raises OSError."""
 
 
 class Native(Protocol):

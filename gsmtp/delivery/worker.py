@@ -285,6 +285,7 @@ class Worker:
                 sent_bytes=outcome.sent_bytes,
                 stage=outcome.stage,
                 remote=outcome.remote,
+                tls=outcome.tls,
                 due_wall=record.due_wall,
                 group=route.group if route is not None else "default",
                 binding=route.binding if route is not None else "default",
@@ -330,9 +331,9 @@ def _shared(text: str, hop: str, *, temporary: bool, stage: Stage = Stage.NOT_CO
     return Outcome(code, text, hop, stage, remote)
 
 
-def green_connect(host: str, port: int, timeout_s: float) -> HopSocket:
+def green_connect(host: str, port: int, timeout_s: float, /, source: str = "") -> HopSocket:
     """Connect in a green thread; the limit holds for name look-up and all addresses together. Raises OSError."""
     with gevent.Timeout(timeout_s, TimeoutError("timed out")):
-        sock = gevent.socket.create_connection((host, port))
+        sock = gevent.socket.create_connection((host, port), source_address=(source, 0) if source else None)
     sock.setsockopt(names.IPPROTO_TCP, names.TCP_NODELAY, 1)
     return sock  # type: ignore[no-any-return,unused-ignore]

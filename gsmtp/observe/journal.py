@@ -192,6 +192,7 @@ class Journal:
                 "hop": record.hop,
                 "attempt": record.attempts,
                 "age_s": f"{record.age_s:.1f}",
+                "tls": record.tls or None,
                 "reply": record.reply,
             },
         )

@@ -88,7 +88,7 @@ def settings_of(view: View) -> TlsSettings | None:
     words = [word.upper() for text in view[SMTP_EXTENSIONS] for word in text.split()]
     return TlsSettings(
         certificate=view[TLS_CERTIFICATE],
-        key=_key(view),
+        key=paired_key(view),
         others=tuple((name.lower().rstrip("."), path) for name, path in view[TLS_CERTIFICATES].items()),
         client_ca=view[TLS_CLIENT_CA],
         asks_client=asks_client_certificate(view),
@@ -102,7 +102,7 @@ def settings_of(view: View) -> TlsSettings | None:
     )
 
 
-def _key(view: View) -> str:
+def paired_key(view: View) -> str:
     """The key's file, unless a narrower scope sets the certificate."""
     certificate, key = view.origin(TLS_CERTIFICATE), view.origin(TLS_KEY)
     if not key.value or certificate.scope is None or key.scope is None:

@@ -10,7 +10,7 @@ from gsmtp.runtime.tls_files import DEFAULT_DH_FILE, as_file_error, by_name, cho
 from gsmtp.runtime.tls_settings import TlsFileError, TlsSettings
 from gsmtp.smtp.tls_options import TLS_CIPHERS
 
-_VERSIONS: Final = {
+VERSIONS: Final = {
     "TLSv1.0": (ssl.TLSVersion.TLSv1, ssl.OP_NO_TLSv1),
     "TLSv1.1": (ssl.TLSVersion.TLSv1_1, ssl.OP_NO_TLSv1_1),
     "TLSv1.2": (ssl.TLSVersion.TLSv1_2, ssl.OP_NO_TLSv1_2),
@@ -62,10 +62,10 @@ class StdlibContext:
 def _context(settings: TlsSettings, certificate: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     versions = settings.protocols.versions
-    context.minimum_version = _VERSIONS[versions[0]][0]
-    context.maximum_version = _VERSIONS[versions[-1]][0]
+    context.minimum_version = VERSIONS[versions[0]][0]
+    context.maximum_version = VERSIONS[versions[-1]][0]
     for name in settings.protocols.left_out:
-        context.options |= _VERSIONS[name][1]
+        context.options |= VERSIONS[name][1]
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     if settings.renegotiation is not None:
         if settings.renegotiation:

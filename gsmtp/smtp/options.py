@@ -293,8 +293,9 @@ MAX_RECIPIENTS_PER_CONNECTION: Option[int] = declare(
         name="Max_Recipients_Per_Connection",
         kind=kinds.count,
         default=0,
-        scopes=INBOUND_GLOBAL,
-        doc="RCPT TO commands in one session; the next gets 421 4.5.3 and the connection is closed. 0 means no limit.",
+        scopes=(*INBOUND_GLOBAL, "binding", "binding_group", "domain"),
+        doc="RCPT TO commands in one session; the next gets 421 4.5.3 and the connection is closed. As a client: in "
+        "one connection, before a new one is made; a message for more goes over several. 0 means no limit.",
         source="Momentum: max_recipients_per_connection",
     )
 )

@@ -20,6 +20,7 @@ from gsmtp.config.view import View
 PROTOCOLS: Final = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 OLD_PROTOCOLS: Final = ("TLSv1.0", "TLSv1.1")
 _NEVER = ("SSLv2", "SSLv3")
+_BOTH_SIDES = (*INBOUND_GLOBAL, "binding", "binding_group", "domain")
 _WORDS = {word.lower(): word for word in ("ALL", *_NEVER, *PROTOCOLS)} | {"tlsv1": "TLSv1.0"}
 
 
@@ -85,9 +86,9 @@ TLS_CERTIFICATE: Option[str] = declare(
         name="TLS_Certificate",
         kind=PATH_OR_NONE,
         default="",
-        scopes=INBOUND_GLOBAL,
+        scopes=_BOTH_SIDES,
         doc="PEM file with the certificate and its chain, and the key unless TLS_Key names it. ``none`` takes back "
-        "what a wider scope sets. Read anew by each reload.",
+        "what a wider scope sets. Shown to next hosts, too, where they ask for one. Read anew by each reload.",
         source="Momentum: tls_certificate",
     )
 )
@@ -97,7 +98,7 @@ TLS_KEY: Option[str] = declare(
         name="TLS_Key",
         kind=PATH_OR_NONE,
         default="",
-        scopes=INBOUND_GLOBAL,
+        scopes=_BOTH_SIDES,
         doc="PEM file with the key, if TLS_Certificate's doesn't hold it. Not used with a certificate of a narrower "
         "scope.",
         source="Momentum: tls_key",
@@ -178,7 +179,7 @@ TLS_CIPHERS: Option[str] = declare(
         name="TLS_Ciphers",
         kind=kinds.line,
         default="DEFAULT",
-        scopes=INBOUND_GLOBAL,
+        scopes=_BOTH_SIDES,
         doc="OpenSSL cipher list for TLS up to 1.2, e.g. ``DEFAULT:!LOW:!EXP``. The suites of TLS 1.3 stay as they "
         "are.",
         source="Momentum: tls_ciphers",
@@ -192,7 +193,7 @@ def _examine_protocols(value: Protocols, setting: Setting, scope: Scope, problem
         problems.warning(
             setting.value.span,
             f"{setting.spelled} allows {' and '.join(value.old)}, which RFC 8996 forbids",
-            hint="for these OpenSSL's security level is lowered to 0 on this socket; take them away if you can",
+            hint="for these OpenSSL's security level is lowered to 0; take them away if you can",
             code="old-tls",
         )
 
@@ -202,7 +203,7 @@ TLS_PROTOCOLS: Option[Protocols] = declare(
         name="TLS_Protocols",
         kind=PROTOCOL_LIST,
         default=Protocols(("TLSv1.2", "TLSv1.3")),
-        scopes=INBOUND_GLOBAL,
+        scopes=_BOTH_SIDES,
         doc="Versions that are spoken, from the left: ``+ALL:-TLSv1.2``. ALL is what the library allows; SSLv2 and "
         "SSLv3 are never spoken, TLSv1.0 and TLSv1.1 only where they are named with ``+``.",
         source="RFC 8996; Momentum: tls_protocols",

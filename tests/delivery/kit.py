@@ -44,7 +44,7 @@ def configuration(
     *,
     stanzas: dict[str, dict[str, Settings]] | None = None,
 ) -> Configuration:
-    """A configuration with ``Domain "…" { }``, ``maildir "…" { }`` and other `stanzas`, by name, and global settings."""
+    """A configuration with ``Domain "…" { }``, ``maildir "…" { }`` and other `stanzas` by name, and global settings."""
     root = _fill(Scope("global"), everywhere or {})
     for kind, named in {"domain": domains or {}, "maildir": maildirs or {}, **(stanzas or {})}.items():
         for name, settings in named.items():
@@ -76,9 +76,9 @@ class Inline:
         return function(*args)
 
 
-def plain_connect(host: str, port: int, timeout_s: float) -> socket.socket:
+def plain_connect(host: str, port: int, timeout_s: float, /, source: str = "") -> socket.socket:
     """Connect an ordinary blocking socket."""
-    return socket.create_connection((host, port), timeout_s)
+    return socket.create_connection((host, port), timeout_s, (source, 0) if source else None)
 
 
 class Names:

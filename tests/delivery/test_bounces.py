@@ -303,7 +303,7 @@ def test_ret_comes_before_the_option(option: str, ret: str, expected: tuple[str,
 
 def test_what_required_tls_goes_back_as_its_header_fields() -> None:
     """RFC 8689 section 5."""
-    with office({"Gateway": f"127.0.0.1:{free_port()}"}) as home:
+    with Sink() as sink, office({"Gateway": sink.gateway}) as home:
         home.accept("no@a.example", ret="FULL", requires_tls=True)
         assert returned(home.bounce()) == ("text/rfc822-headers", b"Subject: lunch\r\n")
 

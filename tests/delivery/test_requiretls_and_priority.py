@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from gsmtp.core.errors import DeliveryError
@@ -16,7 +18,7 @@ from tests.delivery.kit import configuration, envelope, stored, tools
 from tests.delivery.test_queue import house, left, wait
 from tests.support.sink import Sink
 
-REPLY = "550 5.7.30 [internal] REQUIRETLS support required, and mail is handed on in clear text only"
+REPLY = "550 5.7.30 [internal] REQUIRETLS support required: "
 
 
 @pytest.mark.parametrize("method", ["ESMTP", "SMTP"])
@@ -29,7 +31,8 @@ def test_a_message_that_requires_tls_is_not_sent_in_clear(method: str) -> None:
         with pytest.raises(DeliveryError, match=r"5\.7\.30") as caught:
             SmtpTransport(tools()).deliver(Job(message, stored(b"x"), message.recipients, route.view, route.hops))
         assert not caught.value.temporary
-        assert sink.connections == 0
+        assert sink.messages == []
+        assert not any(line.startswith(b"MAIL") for line in sink.lines[0])
 
 
 def test_a_mail_store_on_this_host_gets_it_by_lmtp() -> None:
@@ -44,11 +47,20 @@ def test_a_mail_store_on_this_host_gets_it_by_lmtp() -> None:
 
 
 def test_a_mail_store_elsewhere_does_not() -> None:
-    conf = configuration({"example.org": {"Gateway": "192.0.2.1", "Delivery_Method": "LMTP"}})
-    route = Router(conf).route("example.org")
-    message = envelope("a@example.org", requires_tls=True)
-    with pytest.raises(DeliveryError, match=r"5\.7\.30"):
-        LmtpTransport(tools()).deliver(Job(message, stored(b"x"), message.recipients, route.view, route.hops))
+    with Sink(lmtp=True) as sink:
+
+        def connect(host: str, port: int, timeout_s: float, /, source: str = "") -> socket.socket:
+            assert host == "192.0.2.1"
+            return socket.create_connection((sink.host, sink.port), timeout_s)
+
+        conf = configuration({"example.org": {"Gateway": "192.0.2.1", "Delivery_Method": "LMTP"}})
+        route = Router(conf).route("example.org")
+        message = envelope("a@example.org", requires_tls=True)
+        with pytest.raises(DeliveryError, match=r"5\.7\.30"):
+            LmtpTransport(tools(connect)).deliver(
+                Job(message, stored(b"x"), message.recipients, route.view, route.hops)
+            )
+        assert sink.messages == []
 
 
 def test_it_fails_at_once_and_stays_where_it_can_be_seen() -> None:
@@ -56,8 +68,8 @@ def test_it_fails_at_once_and_stays_where_it_can_be_seen() -> None:
         home.accept("u@a.example", requires_tls=True)
         wait(lambda: home.delivery.stats().failed == 1, "the failure")
         (recipient,) = left(home.spool)
-        assert (recipient.state, recipient.reply) == (State.DEAD, REPLY)
-        assert sink.connections == 0
+        assert (recipient.state, recipient.reply) == (State.DEAD, f"{REPLY}{sink.gateway}")
+        assert sink.messages == []
 
 
 def test_the_more_urgent_waits_in_front() -> None:

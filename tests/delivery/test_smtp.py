@@ -272,7 +272,7 @@ def test_hops_are_tried_in_order_and_a_dead_one_is_not_asked_again_at_once() -> 
     dead = f"127.0.0.1:{free_port()}"
     tried: list[int] = []
 
-    def connect(host: str, port: int, timeout_s: float) -> socket.socket:
+    def connect(host: str, port: int, timeout_s: float, /, source: str = "") -> socket.socket:
         tried.append(port)
         return socket.create_connection((host, port), timeout_s)
 

@@ -19,7 +19,7 @@ CUT = "cut"
 SILENT = "silent"
 """Never answer; the connection stays open until the sink closes."""
 GARBAGE = b"\x00\xff this is no reply \r\n"
-EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 52428800", "ENHANCEDSTATUSCODES", "SMTPUTF8", "DSN", "CHUNKING")
+EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 52428800", "ENHANCEDSTATUSCODES", "SMTPUTF8", "DSN")
 
 Answer = bytes | str
 
