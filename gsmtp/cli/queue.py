@@ -27,7 +27,7 @@ from gsmtp.spool.options import SPOOLBASE
 EXAMPLES = """\
 examples:
   gsmtp queue list ecelerity.conf                    all messages, oldest first
-  gsmtp queue list ecelerity.conf --state failed     those an operator has to look at
+  gsmtp queue list ecelerity.conf --state dead       those an operator has to look at
   gsmtp queue list --spool /var/spool/gsmtp --domain example.com --limit 20
   gsmtp queue list ecelerity.conf --json | jq -r 'select(.size > 1000000) | .id'
   gsmtp queue show ecelerity.conf 00/2A-01234-0000001F

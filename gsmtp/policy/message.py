@@ -82,7 +82,8 @@ class Recipients:
         return True
 
     def replace(self, address: str, *others: str) -> None:
-        """Put other recipients in the place of one; DSN parameters of it go with a single other (RFC 3461 section 5).
+        """Put other recipients in the place of one, with its DSN parameters; several do without NOTIFY=SUCCESS, for who
+        wrote to one address should not hear of each that it stands for (RFC 3461 section 5.2.7).
 
         Raises:
             KeyError: it is not there.
@@ -96,8 +97,10 @@ class Recipients:
         made = [make_recipient(other) for other in others]
         old = self._all.pop(place)
         if len(made) == 1:
-            made[0].original, made[0].notify, made[0].orcpt = old.original, old.notify, old.orcpt
+            made[0].original = old.original
         for recipient in made:
+            recipient.notify = old.notify if len(made) == 1 else _without_success(old.notify)
+            recipient.orcpt = old.orcpt
             if self._put(place, recipient) is recipient:
                 place += 1
 
@@ -298,6 +301,15 @@ class Message:
     def head_bytes(self) -> int:
         """Length of the header section as it came."""
         return len(self._head)
+
+
+def _without_success(notify: tuple[str, ...]) -> tuple[str, ...]:
+    """NOTIFY of addresses that came of one.
+
+    >>> _without_success(("SUCCESS", "DELAY")), _without_success(("SUCCESS",)), _without_success(())
+    (('DELAY',), ('NEVER',), ())
+    """
+    return tuple(word for word in notify if word != "SUCCESS") or ("NEVER",) * bool(notify)
 
 
 def _same(recipient: Recipient) -> Recipient:
