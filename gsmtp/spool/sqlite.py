@@ -27,6 +27,7 @@ from gsmtp.spool.body_files import BodyFiles
 from gsmtp.spool.codec import encode_envelope, microseconds, seconds
 from gsmtp.spool.health import Counters, Health
 from gsmtp.spool.leases import Leases
+from gsmtp.spool.recent import RecentBodies
 from gsmtp.spool.writer import Entry, GroupWriter
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class SqliteSpool:
         self._readers = NativePool("SwapIn", READERS, self._mailbox)
         self._idle_readers: list[sqlite3.Connection] = []
         self._leases = Leases()
+        self._recent = RecentBodies()
         self._files_coming = 0  # commits whose body is on its way to its file
         self._writer = GroupWriter(
             path,
@@ -173,12 +175,18 @@ class SqliteSpool:
         text = encode_envelope(envelope)
         name, size_bytes = envelope.message_id, body.size_bytes
         if not body.is_file:
-            row = store.accept_row(number, name, size_bytes, received_us, text, body.take(), envelope.recipients)
-            self._writer.put(Entry([row], done, size_bytes, messages=1))
+            data = body.take()
+            row = store.accept_row(number, name, size_bytes, received_us, text, data, envelope.recipients)
+            self._writer.put(Entry([row], partial(self._accepted, number, data, done), size_bytes, messages=1))
             return
         row = store.accept_row(number, name, size_bytes, received_us, text, None, envelope.recipients)
         self._files_coming += 1
         body.finish(number, partial(self._body_finished, number, row, done))
+
+    def _accepted(self, number: int, data: bytes, done: Committed, problem: SpoolError | None) -> None:
+        if problem is None:
+            self._recent.put(number, data)
+        done(problem)
 
     def _body_finished(self, number: int, row: store.Row, done: Committed, problem: SpoolError | None) -> None:
         def committed(problem: SpoolError | None) -> None:
@@ -272,6 +280,9 @@ class SqliteSpool:
     def body(self, message_id: str) -> StoredBody:
         """The body. Blocks. Raises SpoolError when it can't be read."""
         number = id_number(message_id)
+        recent = self._recent.get(number)
+        if recent is not None:
+            return StoredBody(len(recent), recent, "")
         found = self._read(store.body, number)
         if found is None:
             raise SpoolUnhealthy(f"message {message_id} is not in the spool")
@@ -315,17 +326,19 @@ class SqliteSpool:
     ) -> None:
         """Write rows that end the leases of what they are about."""
         keys = [(item.message_id, item.index) for item in items]
+        settled = tuple({id_number(item.message_id) for item in items if item.state in State.SETTLED})
 
         def recorded(problem: SpoolError | None) -> None:
             for key in keys:
                 self._leases.end(key)
+            for number in settled:
+                self._recent.drop(number)
             if done is not None:
                 done(problem)
 
         if self._health.closed or not rows:
             self._mailbox.call_soon(recorded, SpoolUnhealthy("the spool is closed") if rows else None)
             return
-        settled = tuple({id_number(item.message_id) for item in items if item.state in State.SETTLED})
         self._writer.put(Entry(rows, recorded, is_outcome=is_outcome, messages=messages, finished=settled))
 
     # Reading, in native threads.
