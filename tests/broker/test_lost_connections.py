@@ -106,6 +106,23 @@ def test_what_was_not_confirmed_is_published_again_under_the_same_id(serve: Serv
         assert server.queued() == []
 
 
+def test_a_message_that_waits_for_its_confirm_is_work_when_the_server_drains(serve: Serve, node: Node) -> None:
+    with wire_to(node) as wire, serve(url=wire.url) as server:
+        server.wait_for(lambda: "connected to" in str(server.log))
+        client = begin(server)
+        wire.is_mute = True
+        client.send(b"Subject: x\r\n\r\nhello\r\n.\r\n")
+        server.wait_for(lambda: wire.kept > 0)
+        stopping = gevent.spawn(server.supervisor.stop)
+        server.wait_for(lambda: "draining" in str(server.log))
+        wire.is_mute = False
+        wire.cut()
+        assert client.reply().startswith(b"250 ")
+        assert client.reply().startswith(b"421 ")
+        stopping.join(10)
+        server.supervisor.stop = lambda: None  # type: ignore[method-assign]  # it is stopped
+
+
 def node_has(node: Node, queue: str, count: int) -> bool:
     """Whether so many messages are in a queue."""
     with node.channel() as channel:
