@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import LocalProtocolError
 from gsmtp.delivery.client import Client, Mode
+from gsmtp.delivery.commands import xclient_command
 from gsmtp.delivery.dots import DotStuffer
 from gsmtp.delivery.steps import Step
+from gsmtp.delivery.terms import Identity, Terms, Use
 
 HOP = "192.0.2.1:25"
 ALL = b"250-hop\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 1000\r\n250-SMTPUTF8\r\n250 DSN\r\n"
@@ -502,3 +504,231 @@ def _told(*replies: bytes, mode: Mode = Mode.ESMTP) -> list[tuple[int, str, int]
 )
 def test_an_outcome_tells_how_far_the_attempt_came(replies: list[bytes], stage: int, sent: int) -> None:
     assert _told(b"220 hi\r\n", b"250 hop.example\r\n", *replies) == [(stage, "192.0.2.25", sent)]
+
+
+# --- STARTTLS, XCLIENT: what comes before mail ------------------------------------------------------
+
+SECURE = b"250-hop\r\n250 STARTTLS\r\n"
+
+
+def greeted(hello: bytes, terms: Terms, mode: Mode = Mode.ESMTP) -> Client:
+    client = Client(mode, "me.example", HOP, terms=terms)
+    client.receive(b"220 hi\r\n")
+    client.data_to_send()
+    client.receive(hello)
+    return client
+
+
+def test_starttls_comes_first_and_what_was_said_before_it_counts_no_more() -> None:
+    client = greeted(b"250-hop\r\n250-PIPELINING\r\n250 STARTTLS\r\n", Terms(tls=Use.REQUIRED))
+    assert client.data_to_send() == b"STARTTLS\r\n"
+    assert (step(client), client.is_ready) == (Step.STARTTLS, False)
+    client.receive(b"220 go\r\n")
+    assert (step(client), client.wants_handshake) == (Step.HANDSHAKE, True)
+    assert client.data_to_send() == b""
+    client.secured("TLSv1.3 X verified")
+    assert client.extensions == {}
+    assert client.data_to_send() == b"EHLO me.example\r\n"
+    client.receive(b"250-hop\r\n250 SIZE 7\r\n")
+    assert client.is_ready
+    assert client.extensions == {"SIZE": "7"}
+    client.begin(envelope("a@example.org"), [rcpt("a@example.org")], 9)
+    (outcome,) = client.outcomes()
+    assert outcome.tls == "TLSv1.3 X verified"
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_replies_put_in_behind_the_220_in_clear_are_forgotten(cut: int) -> None:
+    """CVE-2011-0411, the client's side."""
+    client = greeted(SECURE, Terms(tls=Use.IFAVAILABLE))
+    data = b"220 go\r\n250-evil\r\n250 CHUNKING\r\n250 more\r\n250 x"
+    client.receive(data[:cut])
+    if not client.wants_handshake:
+        client.receive(data[cut:])
+    client.secured("TLSv1.3")
+    assert client.data_to_send().endswith(b"EHLO me.example\r\n")
+    assert not client.is_ready
+    client.receive(b"250 hop\r\n")
+    assert (client.is_ready, client.extensions) == (True, {})
+
+
+def test_required_tls_that_is_not_offered_ends_it_without_a_word() -> None:
+    client = greeted(ALL, Terms(tls=Use.REQUIRED))
+    assert (client.is_closed, client.is_unwilling) == (True, True)
+    assert client.refusal == "450 4.7.4 [internal] TLS is required, but was not offered"
+    assert client.data_to_send() == b""
+
+
+def test_tls_that_is_not_offered_is_done_without_where_it_is_not_required() -> None:
+    assert greeted(ALL, Terms(tls=Use.IFAVAILABLE)).is_ready
+    assert greeted(SECURE, Terms()).is_ready
+
+
+@pytest.mark.parametrize("reply", [b"454 4.7.0 not now\r\n", b"501 what?\r\n"])
+def test_starttls_refused_says_so(reply: bytes) -> None:
+    client = greeted(SECURE, Terms(tls=Use.IFAVAILABLE))
+    client.receive(reply)
+    assert (client.is_closed, client.is_unwilling, client.stage) == (True, True, 15)
+    assert client.refusal == f"450 4.7.5 [internal] TLS failed: STARTTLS answered: {reply.decode().strip()}"
+
+
+def test_requiretls_that_is_offered_in_clear_is_not_believed() -> None:
+    client = greeted(b"250-hop\r\n250 REQUIRETLS\r\n", Terms())
+    assert client.extensions == {}
+
+
+def test_requiretls_is_passed_on_under_tls() -> None:
+    client = greeted(SECURE, Terms(tls=Use.REQUIRED))
+    client.receive(b"220 go\r\n")
+    client.data_to_send()
+    client.secured("TLSv1.3")
+    client.receive(b"250-hop\r\n250 REQUIRETLS\r\n")
+    client.data_to_send()
+    client.begin(envelope("a@example.org", requires_tls=True), [rcpt("a@example.org")], 5)
+    assert client.data_to_send() == b"MAIL FROM:<from@example.net> REQUIRETLS\r\n"
+
+
+IDENTITY = Identity("192.0.2.7", "4711", "", "they+us.example", "ESMTP")
+
+
+def test_xclient_says_what_is_offered_and_begins_anew() -> None:
+    client = greeted(
+        b"250-hop\r\n250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n", Terms(Use.NO, Use.REQUIRED, IDENTITY)
+    )
+    assert client.data_to_send() == (
+        b"XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PORT=4711 PROTO=ESMTP HELO=they+2Bus.example\r\n"
+    )
+    assert step(client) is Step.XCLIENT
+    client.receive(b"220 hop ready\r\n")
+    assert client.data_to_send() == b"EHLO me.example\r\n"
+    client.receive(b"250-hop\r\n250-XCLIENT NAME ADDR\r\n250 SIZE\r\n")
+    assert (client.is_ready, client.is_introduced, client.data_to_send()) == (True, True, b"")
+
+
+def test_xclient_comes_after_tls() -> None:
+    client = greeted(
+        b"250-hop\r\n250-XCLIENT ADDR\r\n250 STARTTLS\r\n", Terms(Use.IFAVAILABLE, Use.IFAVAILABLE, IDENTITY)
+    )
+    assert client.data_to_send() == b"STARTTLS\r\n"
+    client.receive(b"220 go\r\n")
+    client.secured("TLSv1.3")
+    assert client.data_to_send() == b"EHLO me.example\r\n"
+    client.receive(b"250-hop\r\n250 XCLIENT ADDR\r\n")
+    assert client.data_to_send() == b"XCLIENT ADDR=192.0.2.7\r\n"
+
+
+@pytest.mark.parametrize("offered", [b"250 hop\r\n", b"250-hop\r\n250 XCLIENT ADDR\r\n"])
+def test_xclient_that_is_not_offered_or_not_taken(offered: bytes) -> None:
+    for use in (Use.IFAVAILABLE, Use.REQUIRED):
+        client = greeted(offered, Terms(Use.NO, use, IDENTITY))
+        if client.data_to_send():
+            client.receive(b"550 5.7.0 not you\r\n")
+        assert client.is_ready == (use is Use.IFAVAILABLE)
+        assert not client.is_introduced
+        if use is Use.REQUIRED:
+            assert (client.is_unwilling, (client.refusal or "")[:9]) == (True, "450 4.7.4")
+
+
+@pytest.mark.parametrize(
+    ("identity", "line"),
+    [
+        (Identity(), b"XCLIENT NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] HELO=[UNAVAILABLE]\r\n"),
+        (
+            Identity("2001:db8::1", "25", "", "a\r\nb=", "SMTP"),
+            b"XCLIENT NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::1 PORT=25 PROTO=SMTP HELO=a+0D+0Ab+3D\r\n",
+        ),
+        (
+            Identity.of(Envelope("m", "c", "", client_address="[2001:db8::2]:99", helo="h", protocol="SMTP")),
+            b"XCLIENT NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::2 PORT=99 PROTO=SMTP HELO=h\r\n",
+        ),
+        (
+            Identity.of(Envelope("m", "c", "", client_address="192.0.2.1:99", helo="h", protocol="UTF8SMTPS")),
+            b"XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.1 PORT=99 PROTO=ESMTP HELO=h\r\n",
+        ),
+    ],
+)
+def test_what_xclient_says(identity: Identity, line: bytes) -> None:
+    assert xclient_command(identity, "NAME ADDR PORT PROTO HELO") == line
+
+
+# --- BDAT ---------------------------------------------------------------------------------------------
+
+CHUNKING = b"250-hop\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+
+
+def test_a_small_body_goes_in_one_flight_with_mail_and_rcpt() -> None:
+    client = ready(CHUNKING)
+    client.begin(envelope("a@example.org"), [rcpt("a@example.org")], 5, is_small=True)
+    assert client.wants_body
+    sent = client.data_to_send() + client.body(b"hello")
+    client.end_body()
+    assert sent == b"MAIL FROM:<from@example.net>\r\nRCPT TO:<a@example.org>\r\nBDAT 5 LAST\r\nhello"
+    assert (client.data_to_send(), step(client)) == (b"", Step.MAIL)
+    client.receive(b"250 s\r\n250 r\r\n250 taken\r\n")
+    assert answers(client) == [(250, "250 taken")]
+    assert client.is_ready
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        (b"550 no\r\n503 x\r\n503 x\r\n", [(550, "550 no")] * 2),
+        (b"250 s\r\n550 a\r\n451 b\r\n503 x\r\n", [(550, "550 a"), (451, "451 b")]),
+        (b"250 s\r\n550 a\r\n250 b\r\n250 taken\r\n", [(550, "550 a"), (250, "250 taken")]),
+        (b"250 s\r\n250 a\r\n250 b\r\n554 spam\r\n", [(554, "554 spam")] * 2),
+        (b"250 s\r\n250 a\r\n421 bye\r\n", [(421, "421 bye")] * 2),
+    ],
+)
+def test_a_flight_that_is_refused_in_part(replies: bytes, expected: list[tuple[int, str]]) -> None:
+    client = ready(CHUNKING)
+    people = [rcpt("a@example.org"), rcpt("b@example.org")]
+    client.begin(envelope("a@example.org", "b@example.org"), people, 2, is_small=True)
+    client.body(b"hi")
+    client.end_body()
+    if replies.startswith(b"550"):
+        replies += b"503 x\r\n"
+    client.receive(replies)
+    assert answers(client) == expected
+    assert not client.chunking_refused
+    if not client.is_closed and not any(code == 250 for code, _ in expected):
+        client.data_to_send()
+        client.begin(envelope("c@example.org"), [rcpt("c@example.org")], 2)
+        assert client.data_to_send().startswith(b"RSET\r\nMAIL")
+
+
+def test_a_large_body_waits_for_the_replies_to_rcpt() -> None:
+    client = ready(CHUNKING)
+    client.begin(envelope("a@example.org"), [rcpt("a@example.org")], 300_000)
+    assert client.data_to_send() == b"MAIL FROM:<from@example.net>\r\nRCPT TO:<a@example.org>\r\n"
+    assert not client.wants_body
+    client.receive(b"250 s\r\n550 no\r\n")
+    assert answers(client) == [(550, "550 no")]
+
+
+def test_lmtp_by_bdat_has_a_reply_for_each_accepted_recipient() -> None:
+    client = ready(CHUNKING, Mode.LMTP)
+    people = [rcpt("a@example.org"), rcpt("b@example.org"), rcpt("c@example.org")]
+    client.begin(envelope("a@example.org", "b@example.org", "c@example.org"), people, 2, is_small=True)
+    assert not client.wants_body
+    client.data_to_send()
+    client.receive(b"250 s\r\n250 a\r\n550 b\r\n250 c\r\n")
+    assert (client.data_to_send(), client.body(b"hi")) == (b"BDAT 2 LAST\r\n", b"hi")
+    client.end_body()
+    client.receive(b"250 for a\r\n452 c full\r\n")
+    assert answers(client) == [(250, "250 for a"), (550, "550 b"), (452, "452 c full")]
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504])
+def test_a_hop_that_does_not_know_the_bdat_it_offered_is_found_out(code: int) -> None:
+    client = ready(CHUNKING)
+    client.begin(envelope("a@example.org"), [rcpt("a@example.org")], 2, is_small=True)
+    client.body(b"hi")
+    client.end_body()
+    client.receive(b"250 s\r\n250 r\r\n%d what?\r\n" % code)
+    assert client.chunking_refused
+
+
+def test_bdat_is_left_alone_where_the_terms_say_so() -> None:
+    client = greeted(CHUNKING, Terms(uses_chunking=False))
+    client.begin(envelope("a@example.org"), [rcpt("a@example.org")], 2, is_small=True)
+    assert client.data_to_send().endswith(b"DATA\r\n")

@@ -7,6 +7,7 @@ Unscripted, it accepts everything. `script["RCPT"]` is a queue of answers for th
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -54,6 +55,9 @@ class Sink:
         final: LMTP's answers after the body by address.
         port: where to listen; 0 for any.
         host: likewise.
+        tls: what STARTTLS begins TLS with; it is offered where this is set. ``script["HANDSHAKE"]`` says what comes in
+            the handshake's place.
+        secure_extensions: offered under TLS, None for the same as before.
     """
 
     lmtp: bool = False
@@ -63,17 +67,22 @@ class Sink:
     final: dict[bytes, Answer] = field(default_factory=dict)
     port: int = 0
     host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
+    secure_extensions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         self.messages: list[Received] = []
         self.lines: list[list[bytes]] = []
         """The lines of each connection, commands only."""
+        self.handshakes: list[str | None] = []
+        """The names that SNI asked for, one a finished handshake."""
         self._queues: defaultdict[str, deque[Answer]] = defaultdict(deque)
         for verb, answers in self.script.items():
             self._queues[verb].extend(answers)
         self._open: list[socket.socket] = []
         self._changed = threading.Condition()
-        self._listener = socket.create_server((self.host, self.port))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family)
         self.port = self._listener.getsockname()[1]
 
     @property
@@ -141,6 +150,7 @@ class _Session:
     def __init__(self, sink: Sink, sock: socket.socket, lines: list[bytes]) -> None:
         self.sink = sink
         self.sock = sock
+        self.is_secure = False
         self.lines = lines
         self.buffer = bytearray()
         self.mail = b""
@@ -184,7 +194,12 @@ class _Session:
         verb = line.split(b" ", 1)[0].upper().decode()
         match verb:
             case "EHLO" | "LHLO":
-                words = ["sink at your service", *self.sink.extensions]
+                offered = self.sink.extensions
+                if self.is_secure and self.sink.secure_extensions is not None:
+                    offered = self.sink.secure_extensions
+                if self.sink.tls is not None and not self.is_secure:
+                    offered += ("STARTTLS",)
+                words = ["sink at your service", *offered]
                 rows = [f"250{'-' if word is not words[-1] else ' '}{word}\r\n" for word in words]
                 self.say(self.sink.answer(verb, "".join(rows).encode()))
             case "MAIL":
@@ -197,6 +212,11 @@ class _Session:
                 self.data()
             case "BDAT":
                 self.chunk(line)
+            case "STARTTLS":
+                if self.say(self.sink.answer(verb, b"220 2.0.0 go ahead\r\n")):
+                    self.begin_tls()
+            case "XCLIENT":
+                self.say(self.sink.answer(verb, b"220 sink ready again\r\n"))
             case "QUIT":
                 self.say(self.sink.answer(verb, b"221 2.0.0 bye\r\n"))
                 raise _End
@@ -204,6 +224,19 @@ class _Session:
                 if verb == "RSET":
                     self.mail, self.rcpts = b"", []
                 self.say(self.sink.answer(verb, b"250 2.0.0 ok\r\n"))
+
+    def begin_tls(self) -> None:
+        answer = self.sink.answer("HANDSHAKE", b"")
+        if answer:
+            self.say(answer)
+            raise _End
+        assert self.sink.tls is not None
+        asked: list[str | None] = [None]
+        self.sink.tls.sni_callback = lambda _sock, name, _context: asked.append(name)  # type: ignore[assignment]
+        self.sock = self.sink.tls.wrap_socket(self.sock, server_side=True)
+        self.is_secure = True
+        self.buffer.clear()
+        self.sink.handshakes.append(asked[-1])
 
     def recipient(self, line: bytes) -> None:
         default = b"250 2.1.5 recipient ok\r\n" if self.mail else b"503 5.5.1 no sender\r\n"
@@ -234,7 +267,10 @@ class _Session:
             self.fill()
         body = bytes(self.buffer[:size])
         del self.buffer[:size]
-        self.done(body, body)
+        if self.rcpts:
+            self.done(body, body)
+        else:
+            self.say(b"503 5.5.1 no recipients\r\n")
 
     def done(self, wire: bytes, body: bytes) -> None:
         message = Received(self.mail, self.rcpts, wire, body)
