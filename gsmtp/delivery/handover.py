@@ -114,6 +114,8 @@ class Handover:
                     sent_bytes=outcome.sent_bytes,
                     stage=outcome.stage,
                     remote=outcome.remote,
+                    group=route.group,
+                    binding=route.binding,
                 )
             )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gevent
+import pytest
 from gevent import socket
 from gevent.server import StreamServer
 
@@ -121,6 +122,21 @@ def test_a_message_that_waits_for_its_confirm_is_work_when_the_server_drains(ser
         assert client.reply().startswith(b"421 ")
         stopping.join(10)
         server.supervisor.stop = lambda: None  # type: ignore[method-assign]  # it is stopped
+
+
+def test_a_message_whose_confirm_does_not_come_while_the_server_drains_is_cut_off(
+    serve: Serve, node: Node, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with wire_to(node) as wire:
+        with serve(url=wire.url) as server:
+            server.wait_for(lambda: "connected to" in str(server.log))
+            client = begin(server)
+            wire.is_mute = True
+            client.send(b"Subject: x\r\n\r\nhello\r\n.\r\n")
+            server.wait_for(lambda: wire.kept > 0)
+        assert client.reply().startswith(b"421 ")
+        assert server.queued() == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def node_has(node: Node, queue: str, count: int) -> bool:
