@@ -40,10 +40,14 @@ _ROWS: Final = (
 
 
 def counts(operations: Operations) -> dict[str, int]:
-    """What only grows, from the start on. Received and delivered count recipients' messages."""
+    """What only grows, from the start on. Received and delivered count recipients' messages; questions about names are
+    those that were put to name servers, IPv6 addresses among the A queries."""
     totals = operations.service.totals
     stats = operations.delivery.stats()
+    dns = operations.delivery.dns
     return {
+        "dns_a_queries": dns.a,
+        "dns_mx_queries": dns.mx,
         "delivered": stats.delivered,
         "failed": stats.failed,
         "rejected": totals.rejections,
@@ -67,11 +71,9 @@ def numbers(console: Console) -> dict[str, int | float]:
         "delayed_queue": stats.delayed,
         "destaged_queue": 0,
         "total_queue": active + stats.delayed,
-        "dns_a_queries": 0,
-        "dns_mx_queries": 0,
-        "pending_dns_queries": 0,
-        "query_rate": 0.0,
+        "pending_dns_queries": operations.delivery.dns.pending,
         **since,
+        "query_rate": round((since["dns_a_queries"] + since["dns_mx_queries"]) / passed_s, 2),
         "delivery_rate": round(since["delivered"] / passed_s, 2),
         "reception_rate": round(since["received"] / passed_s, 2),
         "since_reset_s": int(passed_s),
@@ -102,7 +104,7 @@ def summary(console: Console, words: Sequence[str]) -> Output:
     return Output(table(found), found)
 
 
-@command("summary reset", help="Counts received, delivered, refused and failed messages from now on.")
+@command("summary reset", help="Counts messages and DNS queries from now on.")
 def reset(console: Console, words: Sequence[str]) -> Output:
     """Forget what was counted."""
     if words:
