@@ -172,6 +172,12 @@ class Worker:
             self._tell(record, outcome, due, envelope, batch.route)
         try:
             return Report(*self._failures.settle(envelope, records, outcomes, batch))
+        except gevent.GreenletExit:
+            # The process ends. What was handed over is noted; who failed is tried again, and told, at the next start.
+            kept = [record for record in records if record.state != State.DEAD]
+            if not kept:
+                raise
+            return Report(kept)
         except Exception as error:  # noqa: BLE001 - what is delivered must be noted whatever goes wrong with a notice
             self._log.problem(f"nobody can be told of {batch.message_id}: what failed stays as a dead letter", error)
             return Report(records)

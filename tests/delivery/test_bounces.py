@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import email
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import gevent
+import gevent.event
 import pytest
 
 from gsmtp.config.scopes import Configuration
@@ -67,10 +69,14 @@ class Office:
         writer = self.spool.open()
         writer.write(body)
         results: list[SpoolError | None] = []
-        self.spool.commit(message, writer, results.append)
+
+        def done(error: SpoolError | None) -> None:
+            results.append(error)
+            self.delivery.notify(message)
+
+        self.spool.commit(message, writer, done)
         wait(lambda: results, "commit")
         assert results == [None]
-        self.delivery.notify(message)
         return message.message_id
 
     def outcomes(self, count: int) -> list[Attempt]:
@@ -276,9 +282,9 @@ def test_an_operator_may_bounce_whatever_the_options_say() -> None:
     with office(options) as home:
         message_id = home.accept("u@a.example")
         home.outcomes(1)
-        wait(lambda: home.spool.lease(message_id, 0), "the lease")
-        home.spool.change([Change(message_id, 0, State.QUEUED, "bounced by root", T0, T0, wish=Wish.BOUNCE)])
-        home.delivery.poke()
+        assert home.spool.lease(message_id, 0)
+        change = Change(message_id, 0, State.QUEUED, "bounced by root", T0, T0, wish=Wish.BOUNCE)
+        home.spool.change([change], lambda error: home.delivery.poke())
         assert report_of(home.bounce())[1]["Diagnostic-Code"].startswith("X-gsmtp; 554 5.7.0 [internal] bounced by")
 
 
@@ -426,6 +432,32 @@ def test_a_notice_that_cannot_be_composed_leaves_a_dead_letter() -> None:
         home.outcomes(2)
         assert home.states() == [State.DEAD, State.DELIVERED]
         assert "nobody can be told of" in home.told.problems[0]
+
+
+class Stuck:
+    """Native threads that never answer."""
+
+    def __init__(self) -> None:
+        self.is_asked = gevent.event.Event()
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Wait for ever."""
+        self.is_asked.set()
+        gevent.event.Event().wait()
+
+
+def test_a_stop_while_a_notice_is_composed_keeps_what_was_delivered() -> None:
+    final: dict[bytes, Answer] = {b"no@a.example": b"550 5.1.1 no\r\n"}
+    with (
+        Sink(lmtp=True, final=final) as sink,
+        office({"Gateway": sink.gateway, "Delivery_Method": "LMTP"}) as home,
+    ):
+        stuck = Stuck()
+        home.bounces._native = stuck
+        home.accept("ok@a.example", "no@a.example")
+        assert stuck.is_asked.wait(20)
+        home.delivery.stop()
+        wait(lambda: home.states() == [State.DELIVERED, State.QUEUED], "the record")
 
 
 # --- delay ------------------------------------------------------------------------------------------
