@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from typing import Any
 
 import gevent
@@ -12,15 +12,14 @@ from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Scope
 from gsmtp.core.clock import SystemClock
 from gsmtp.core.envelope import Envelope
-from gsmtp.core.errors import DeliveryError, GsmtpError, SpoolError, SpoolFull
+from gsmtp.core.errors import ConfigError, DeliveryError, GsmtpError, SpoolError, SpoolFull
 from gsmtp.core.records import Attempt
 from gsmtp.delivery.handover import Handover
 from gsmtp.delivery.router import Router
 from gsmtp.delivery.transport import Job, Outcome, Transport
+from gsmtp.delivery.transports.amqp import AmqpTransport
 from gsmtp.spool.base import Settled, StoredBody
 from tests.delivery import kit
-
-importlib.import_module("gsmtp.delivery.transports.amqp")
 
 
 class Answering:
@@ -119,6 +118,13 @@ def test_a_recipient_whom_policy_refused_makes_the_message_a_mixed_one(attribute
     message = kit.envelope("u@a.example", "v@a.example")
     setattr(message.recipients[1], attribute, "550 5.7.1 no" if attribute == "failure" else True)
     assert not handover(Answering(), Told()).takes(message)
+
+
+def test_without_pika_the_load_fails_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pika", None)
+    [view, *_] = configuration().stanzas("amqp")
+    with pytest.raises(ConfigError, match=r'amqp "one" needs pika: pip install gsmtp\[amqp\]$'):
+        AmqpTransport.examine(view)
 
 
 def test_each_stanza_gets_its_recipients_and_the_client_one_answer() -> None:
