@@ -67,7 +67,7 @@ GENERATE_BOUNCES_FOR_REJECTIONS: Option[bool] = declare(
         default=True,
         scopes=MESSAGE,
         doc="When policy refuses some recipients of a message after its text came, the client hears 250 all the same. "
-        "true keeps those as failed, with the reply, for a bounce; false forgets them with a line in the log.",
+        "true sends a bounce with the reply for those; false forgets them with a line in the log.",
         source="Momentum: generate_bounces_for_multi_recipient_policy_rejections",
     )
 )

@@ -27,9 +27,11 @@ from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.spool.base import Change, QueuedMessage, QueuedRecipient, Spool, State, Wish
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
+from tests.config_meaning.loading import compiled, messages
 from tests.delivery.kit import Settings, configuration, envelope
 from tests.delivery.test_queue import T0, Told, wait
 from tests.support.ports import free_port
+from tests.support.receiver import Receiver, answer
 from tests.support.sink import EXTENSIONS, Answer, Received, Sink
 
 REFUSED: dict[bytes, Answer] = {b"no@a.example": b"550 5.1.1 no such user\r\n"}
@@ -419,6 +421,47 @@ def test_a_transports_stanza_decides_before_the_domain(tmp_path: Path) -> None:
         home.accept("no@a.example")
         home.outcomes(1)
         assert home.states() == [State.DEAD]
+
+
+@contextmanager
+def with_webhook(receiver: Receiver, back: Sink, more: str = "") -> Iterator[Office]:
+    """An Office whose mail for a.example goes to a web application."""
+    conf = compiled(
+        f'''
+        webhook "crm" {{
+          domain = ( "a.example" )  url = "http://127.0.0.1:{receiver.port}/"  secret = ( "0123456789abcdef" ) {more}
+        }}
+        Domain "example.net" {{ gateway = "{back.gateway}" }}
+        '''
+    )
+    home = Office(MemorySpool(), conf, back)
+    home.delivery.start()
+    try:
+        yield home
+    finally:
+        home.delivery.stop()
+        home.pool.close()
+
+
+def test_what_a_program_refuses_is_kept_and_whom_policy_refuses_is_told() -> None:
+    with Receiver(lambda _: answer("422 Unprocessable")) as receiver, Sink() as back:
+        with with_webhook(receiver, back) as home:
+            home.accept("no@a.example")
+            home.outcomes(1)
+            assert (home.announced, home.states()) == ([], [State.DEAD])
+            home.accept(to("spam@a.example", failure="550 5.7.1 no"))
+            assert report_of(home.bounce())[1]["Status"] == "5.7.1"
+        with with_webhook(receiver, back, 'failure_action = "bounce"') as home:
+            home.accept("no@a.example")
+            group = report_of(home.bounce(2))[1]
+            assert (group["Final-Recipient"], "Remote-MTA" in group) == ("rfc822; no@a.example", False)
+
+
+@pytest.mark.parametrize("option", ["mailerdaemon", "mdn_failures_notify"])
+def test_who_writes_and_hears_must_be_an_address(option: str) -> None:
+    [problem] = messages(f"{option} = postmaster\n")
+    assert "expected an address such as postmaster@example.com" in problem
+    assert messages(f'{option} = "postmaster@example.com"\n') == []
 
 
 def test_a_notice_that_cannot_be_composed_leaves_a_dead_letter() -> None:
