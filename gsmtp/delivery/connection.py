@@ -204,7 +204,7 @@ class Connection:
         except TimeoutError:
             client.refuse_tls("the handshake took too long")
         except ssl.SSLError as error:
-            client.refuse_tls((error.reason or str(error)).lower().replace("_", " "))
+            client.refuse_tls(_tls_words(error))
         except OSError as error:
             client.refuse_tls(error.strerror or str(error))
         except ValueError as error:  # UnicodeError is one, too
@@ -292,6 +292,13 @@ class Connection:
             client.receive(data)
         except TimeoutError:
             client.fail(f"{TIMED_OUT} (waiting for the reply to {client.step.value})")
+        except ssl.SSLError as error:
+            why = _tls_words(error)
+            if client.step is Step.HELLO:
+                # TLS 1.3: the hop judges our certificate when the handshake is over for us.
+                client.refuse_tls(why)
+            else:
+                client.fail(f"{CONNECTION_CLOSED} ({why})")
         except OSError as error:
             client.fail(f"{CONNECTION_CLOSED} ({error.strerror or error})")
 
@@ -330,6 +337,10 @@ class Connection:
 
 CONNECTIONS: Final[WeakSet[Connection]] = WeakSet()
 """Those of this process, for the console; closed ones have no descriptor."""
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    return (getattr(error, "reason", "") or str(error)).lower().replace("_", " ")
 
 
 def remote_ip(sock: HopSocket) -> str:

@@ -75,7 +75,7 @@ class Securing:
     @classmethod
     def strictly(cls, view: View) -> Securing:
         """For mail with REQUIRETLS: TLS, and the name must be in the certificate (RFC 8689 section 4.2.1)."""
-        return cls(Use.REQUIRED, replace(_tls_of(view), verify="host"), False)
+        return cls(Use.REQUIRED, replace(_tls_of(view), verify="host", ca=view[TLS_CA]), False)
 
     @property
     def in_clear(self) -> Securing:
