@@ -263,9 +263,9 @@ class Delivery:
     def _look(self) -> float:
         """Fetch what is due and start what may start; returns the seconds until the next look."""
         room = self._window - self._held
-        if room < min(self._window // 4, _MOST_A_LOOK) and self._held:
+        if room < 1:
             self._wants_room = True
-            return _LONGEST_WAIT_S  # woken when a quarter of the window is free
+            return _LONGEST_WAIT_S  # woken when there is
         limit = min(room, _MOST_A_LOOK)
         now = self._clock.wall()
         began = time.monotonic()
@@ -385,7 +385,7 @@ class Delivery:
         self._held -= count
         if not self._held:
             self._settled.set()
-        if self._wants_room and self._window - self._held >= min(self._window // 4, _MOST_A_LOOK):
+        if self._wants_room and self._held < self._window:
             self._wants_room = False
             self._wake.set()
 

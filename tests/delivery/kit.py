@@ -55,8 +55,8 @@ def configuration(
 def envelope(*addresses: str, message_id: str = "00/01-00042-00000001", **more: Any) -> Envelope:
     """An envelope from from@example.net, received at the start of 2025."""
     recipients = [Recipient(address, address.rpartition("@")[2].lower()) for address in addresses]
-    fields = {"reverse_path": "from@example.net", "received_wall": 1_735_689_600.0, **more}
-    return Envelope(message_id, "00/01-00042-00000000", recipients=recipients, **fields)
+    fields = {"reverse_path": "from@example.net", "received_wall": 1_735_689_600.0, "recipients": recipients, **more}
+    return Envelope(message_id, "00/01-00042-00000000", **fields)
 
 
 def stored(data: bytes) -> StoredBody:

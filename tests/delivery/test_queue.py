@@ -16,7 +16,7 @@ import pytest
 
 from gsmtp.config.scopes import Configuration
 from gsmtp.core.clock import FixedClock
-from gsmtp.core.envelope import Envelope
+from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolError, SpoolFull
 from gsmtp.core.ids import IdMaker
 from gsmtp.core.records import Attempt
@@ -96,6 +96,11 @@ class House:
         wait(lambda: results, "commit")
         assert results == [None]
         return message.message_id
+
+    def accept_by(self, binding: str, *addresses: str) -> str:
+        """As `accept`, when policy chose a binding."""
+        chosen = [Recipient(one, one.rpartition("@")[2], binding=binding) for one in addresses]
+        return self.accept(*addresses, recipients=chosen)
 
     def later(self, seconds: float) -> None:
         """Let time pass and have the queue look."""
@@ -317,6 +322,7 @@ def test_many_domains_behind_a_hanging_hop_do_not_hold_up_others_either() -> Non
         with house(conf, window=40) as home:
             for number in range(700):
                 home.accept(f"u@d{number}.example", tell=False)
+            home.delivery.poke()
             home.accept("u@alive.example")
             wait(lambda: home.delivery.stats().delivered == 1, "delivery to the one that is alive")
             wait(lambda: dead.connections == 2, "as many connections as are allowed")
