@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -118,6 +119,12 @@ def _servers(curve: Curve, points: Sequence[int], folder: Path) -> Iterator[list
                 smtp_source(server.port, messages=filled, sessions=50, length=1024, timeout_s=3600)
             servers.append(server)
         yield servers
+
+
+def _empty(server: Server) -> None:
+    server.stop()
+    shutil.rmtree(server.spool)
+    server.start()
 
 
 def measure(curve: Curve, places: Sequence[int], rounds: int, seconds: float, folder: Path) -> list[Point]:

@@ -10,17 +10,14 @@ Importing this imports locust, which patches the whole process: never do so in a
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 import os
 import random
-import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from locust import User, events, task
 from locust.env import Environment
@@ -29,8 +26,8 @@ from locust.runners import WorkerRunner
 from loadtest.ledger import Ledger
 from loadtest.messages import Mix, span
 from loadtest.smtp_client import Disconnected, Refused, SmtpClient, SmtpError, Tls
+from loadtest.target import check_target
 
-_SCHEMES = {"smtp": "", "smtps": "implicit", "smtp+starttls": "starttls"}
 _ledger = Ledger(None)
 
 
@@ -52,34 +49,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--ledger", default="", metavar="DIR", help="write down there what the server confirmed, for the gate")
     add("--summary", default="", metavar="FILE", help="write the figures there as JSON when the run ends")
     add("--allow-remote", action="store_true", help="send to a host that is not this machine; it must be your own")
-
-
-def target(url: str) -> tuple[str, int, str]:
-    """Host, port and TLS mode of ``smtp://host:port``. Raises ValueError for anything else."""
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError(f"--host {url!r} is none of {', '.join(f'{name}://HOST:PORT' for name in _SCHEMES)}")
-    return parts.hostname, parts.port or (465 if parts.scheme == "smtps" else 25), _SCHEMES[parts.scheme]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether all addresses of a host are this machine's own."""
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except OSError:
-        return False
-    return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
-
-
-def check_target(url: str, allow_remote: bool) -> tuple[str, int, str]:
-    """`target`, refused when it is another machine and nobody said that this is meant. Raises ValueError."""
-    host, port, mode = target(url)
-    if not allow_remote and not is_loopback(host):
-        raise ValueError(
-            f"{host} is not this machine. A load test of somebody else's server is an attack; for a server of your "
-            "own say --allow-remote"
-        )
-    return host, port, mode
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator,unused-ignore]
