@@ -290,9 +290,8 @@ def test_an_observer_hears_both_sides_of_the_deliveries_it_asked_for() -> None:
     assert [(one.domain, one.hop) for one in subjects] == [("example.org", sink.gateway)]
     assert ears.heard[0] == ("event", f"connected to {sink.gateway}".encode())
     said = b"".join(data for side, data in ears.heard if side == "sent")
-    assert (
-        said == b"EHLO host.example\r\nMAIL FROM:<from@example.net>\r\nRCPT TO:<a@example.org>\r\nDATA\r\nhi\r\n.\r\n"
-    )
+    lines = ["EHLO host.example", "MAIL FROM:<from@example.net>", "RCPT TO:<a@example.org>", "DATA", "hi", ".", ""]
+    assert said == "\r\n".join(lines).encode()
     assert ("received", b"354 go on\r\n") in ears.heard
 
 
