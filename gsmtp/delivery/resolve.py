@@ -226,7 +226,8 @@ class HopResolver:
         if own is not None:
             findings.is_own = True
             ordered = [one for one in ordered if one.preference < own]
-        if ordered and view[ONLY_USE_BEST_MX_FOR_RELAY_DOMAINS] and _is_relay_domain(view, hop.host):
+        best_only = view[ONLY_USE_BEST_MX_FOR_RELAY_DOMAINS]
+        if ordered and best_only and _is_relay_domain(view, hop.host):
             ordered = [one for one in ordered if one.preference == ordered[0].preference]
         ordered = ordered[:_MOST_HOSTS]
         self._names.ask_ahead((one.host for one in ordered), ipv6=view[USE_IPV6])
@@ -262,10 +263,11 @@ class HopResolver:
         return [Address(name, ip, hop.port, preference) for ip in listed]
 
     def _sort_out(self, addresses: Iterable[Address], view: View, findings: _Findings) -> None:
+        prohibited, skipped = view[PROHIBITED_HOSTS], view[SKIP_HOSTS]
         for address in addresses:
-            if _is_in(address.ip, view[PROHIBITED_HOSTS]):
+            if _is_in(address.ip, prohibited):
                 findings.prohibited.append(str(address))
-            elif _is_in(address.ip, view[SKIP_HOSTS]):
+            elif _is_in(address.ip, skipped):
                 findings.skipped.append(str(address))
             else:
                 findings.found.append(address)

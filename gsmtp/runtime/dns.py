@@ -119,7 +119,7 @@ class Resolver:
         self._settings = settings
         self._cache = self._new_cache()
         self._pending: dict[Key, AsyncResult[Answer | LookupFailed]] = {}
-        self._workers: set[object] = set()
+        self._workers: set[gevent.Greenlet[..., None]] = set()
         self._slots = BoundedSemaphore(_MOST_AT_ONCE)
         self._sources: Sources | None = None
         self._sources_mono = 0.0
@@ -145,11 +145,12 @@ class Resolver:
     def counts(self) -> DnsCounts:
         """For the console."""
         asked = self._asked
-        return DnsCounts(asked[RecordType.A] + asked[RecordType.AAAA], asked[RecordType.MX], len(self._workers))
+        return DnsCounts(asked[RecordType.A] + asked[RecordType.AAAA], asked[RecordType.MX], len(self._pending))
 
     def close(self) -> None:
         """Cut off what is under way. Doesn't wait."""
-        gevent.killall(list(self._workers), block=False)
+        for worker in list(self._workers):
+            worker.kill(block=False)
 
     # What is asked.
 
@@ -241,7 +242,9 @@ class Resolver:
         key = (normal_domain(name), kind)
         outcome = self._cache.get(key, self._mono())
         if outcome is None:
-            result = self._pending.get(key) or self._spawn(key)
+            result = self._pending.get(key)
+            if result is None:
+                result = self._spawn(key)
             outcome = result.get() or LookupFailed("no outcome")  # a look-up ends at its deadline
         if isinstance(outcome, LookupFailed):
             raise LookupFailed(outcome.reason, outcome.failures)
@@ -253,18 +256,14 @@ class Resolver:
         self._pending[key] = result
         worker = gevent.Greenlet(self._work, key, result, self._cache)
         self._workers.add(worker)
-        worker.link(lambda _: self._ended(worker, key, result, None))  # for one that is killed before it ran
+        worker.link(lambda _: self._ended(key, result, None))  # for one that is killed before it ran
+        worker.link(self._workers.discard)
         worker.start()
         return result
 
     def _ended(
-        self,
-        worker: object,
-        key: Key,
-        result: AsyncResult[Answer | LookupFailed],
-        outcome: Answer | LookupFailed | None,
+        self, key: Key, result: AsyncResult[Answer | LookupFailed], outcome: Answer | LookupFailed | None
     ) -> None:
-        self._workers.discard(worker)
         if self._pending.get(key) is result:
             del self._pending[key]
         if not result.ready():
@@ -288,7 +287,7 @@ class Resolver:
             log.exception("looking up %s of %s broke", key[1], key[0])
             outcome = cache.put_failure(key, f"{type(error).__name__} in the look-up, see the log", self._mono())
         finally:
-            self._ended(gevent.getcurrent(), key, result, outcome)
+            self._ended(key, result, outcome)
 
     def _resolve(self, name: str, kind: RecordType) -> Answer:
         """Ask, and follow aliases that a server left to us."""

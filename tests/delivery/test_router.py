@@ -188,7 +188,9 @@ def test_an_address_without_a_domain_has_no_mx() -> None:
 
 
 def test_mx_in_routes_is_the_recipients_own_domain() -> None:
-    conf = configuration(everywhere={"Routes": ("smtp://10.0.0.1?pref=1", "__mx__", "smtp://hub.example?type=mx&port=26")})
+    conf = configuration(
+        everywhere={"Routes": ("smtp://10.0.0.1?pref=1", "__mx__", "smtp://hub.example?type=mx&port=26")}
+    )
     router = Router(conf)
     assert router.route("a.example").hops == (
         Hop("10.0.0.1", 25, 1),
