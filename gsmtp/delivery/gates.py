@@ -17,13 +17,13 @@ from gsmtp.config.kinds import Rate
 from gsmtp.config.option import Option
 from gsmtp.config.tree import Scope
 from gsmtp.config.view import View
+from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.limit_options import (
     OUTBOUND_THROTTLE_CONNECTIONS,
     OUTBOUND_THROTTLE_MESSAGES,
     SCOPE_MAX_OUTBOUND_CONNECTIONS,
     SERVER_MAX_OUTBOUND_CONNECTIONS,
 )
-from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.transport import Throttled
 
 _ROUNDING = 1e-6

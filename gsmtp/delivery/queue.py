@@ -114,7 +114,14 @@ class Delivery:
         self._settled = Event()
         self._recorder = Recorder(spool, self._log, self._recorded, self._announce)
         self._runner = Runner(
-            self._worker, self._recorder, self._envelopes, self._tools, self._clock, self._log, self._release, self._ended
+            self._worker,
+            self._recorder,
+            self._envelopes,
+            self._tools,
+            self._clock,
+            self._log,
+            self._release,
+            self._ended,
         )
         self._gates = GateKeeper(mono, Later, self._runner.offer_now)
         self._rest_s = _LEAST_REST_S

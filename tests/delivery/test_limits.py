@@ -96,7 +96,7 @@ def test_idle_connections_give_way_when_the_server_has_no_more() -> None:
 
 
 def test_hops_that_never_answer_leave_room_for_all_others() -> None:
-    """Ten destinations accept connections and say nothing; together they have twice as much mail as the window holds."""
+    """Ten accept connections and say nothing; together they have twice as much mail as the window holds."""
     with _silent() as slow, Sink() as alive:
         domains = "\n".join(
             f'Domain "slow{n}.example" {{ routes = ( "{slow.gateway}" "127.0.1.{n}" ) }}' for n in range(10)

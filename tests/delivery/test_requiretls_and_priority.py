@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from gsmtp.core.errors import DeliveryError
+from gsmtp.delivery.gates import Gates
 from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.router import Router
 from gsmtp.delivery.transport import Job
@@ -74,7 +75,7 @@ def test_it_fails_at_once_and_stays_where_it_can_be_seen() -> None:
 
 def test_the_more_urgent_waits_in_front() -> None:
     conf = configuration({"a.example": {"Gateway": "127.0.0.1:1"}})
-    lane = Lane("x", 1)
+    lane = Lane("x", Gates())
     for name, priority in (("a", 0), ("b", 4), ("c", -4), ("d", 9), ("e", 0), ("f", 4), ("g", -9)):
         lane.put(Batch(name, Router(conf).route("a.example"), None, None, priority=priority))  # type: ignore[arg-type]
     assert "".join(batch.message_id for batch in lane.waiting) == "dbfaecg"
