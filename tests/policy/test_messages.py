@@ -296,8 +296,10 @@ def test_queue_shows_whom_policy_refused(tmp_path: Path, capsys: pytest.CaptureF
         def each_rcpt(self, conn, ctx, message):
             return Reject(550, "5.1.1 nobody") if message.rcptto[0] == "b" else None
     """
-    with policed(tmp_path, code) as server:
+    kept = 'Domain "example.com" { suspend_delivery = false  gateway = "127.0.0.1:1"  failure_action = "keep" }\n'
+    with policed(tmp_path, code, conf=kept) as server:
         play(server.client())
+        server.wait_for(lambda: " failed " in str(server.log), "the failure is told")
     assert main(["queue", "list", str(server.path)]) == 0
     shown = capsys.readouterr().out
     assert "b@example.com" in shown
