@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import gevent
 import pytest
+from gevent.resolver import AbstractResolver
 
+from gsmtp.delivery.worker import green_connect
 from tests.support.console import console_of
 from tests.support.dns import DnsServer, Place, Trick
 from tests.support.inprocess import Running, running
@@ -236,3 +239,22 @@ def test_the_console_counts_questions(tmp_path: Path) -> None:
         console.lines("summary reset")
         assert console.lines("summary")[8] == "        DNS A Queries:      0"
         console.close()
+
+
+class NoResolver(AbstractResolver):
+    """The system's resolver, out of order."""
+
+    def _getaddrinfo(self, *args: object) -> object:
+        raise AssertionError(f"asked for {args}")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_connecting_to_an_address_needs_none_of_the_systems_resolver(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ten threads may all wait for somebody else's dead name server."""
+    monkeypatch.setattr(gevent.get_hub(), "_resolver", NoResolver())
+    with Sink(host=host) as sink:
+        sock = green_connect(host, sink.port, 10)
+        assert sock.getpeername()[0] == host
+        sock.close()
