@@ -26,6 +26,7 @@ from gsmtp.delivery.steps import STAGES, Step
 from gsmtp.delivery.terms import Terms, Use
 from gsmtp.delivery.transaction import Transaction
 from gsmtp.delivery.transport import Outcome
+from gsmtp.smtp.abnf import is_greeting_name
 
 CONNECTION_CLOSED = "451 4.4.2 [internal] connection closed by remote host"
 TLS_NOT_OFFERED = "450 4.7.4 [internal] TLS is required, but was not offered"
@@ -338,9 +339,13 @@ class Client:
             self._unwilling(f"{TLS_FAILED}: STARTTLS answered: {reply.text}")
 
     def _on_xclient(self, reply: HopReply) -> None:
-        """A positive reply is the greeting of the new session (Postfix's XCLIENT_README)."""
+        """A positive reply is the greeting of the new session, in which the client is another (XCLIENT_README): Postfix
+        takes what EHLO says then for that one's name, whatever HELO= said."""
         if reply.is_ok:
             self.is_introduced = True
+            name = self._terms.identity.helo
+            if name.isascii() and is_greeting_name(name):
+                self._hello_name = name.encode()
             self._say_hello()
         elif reply.code == 421:
             self._break(reply.text)

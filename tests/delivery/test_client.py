@@ -600,7 +600,7 @@ def test_xclient_says_what_is_offered_and_begins_anew() -> None:
     )
     assert step(client) is Step.XCLIENT
     client.receive(b"220 hop ready\r\n")
-    assert client.data_to_send() == b"EHLO me.example\r\n"
+    assert client.data_to_send() == b"EHLO they+us.example\r\n", "the session is another client's now"
     client.receive(b"250-hop\r\n250-XCLIENT NAME ADDR\r\n250 SIZE\r\n")
     assert (client.is_ready, client.is_introduced, client.data_to_send()) == (True, True, b"")
 

@@ -83,8 +83,8 @@ def test_xclient_names_each_messages_own_client(use: str) -> None:
         told = [[line for line in lines if line[:4] in (b"XCLI", b"EHLO")] for lines in sink.lines]
         ours = b"EHLO host.example"
         assert told == [
-            [ours, b"XCLIENT ADDR=192.0.2.1 PORT=1025 PROTO=ESMTP HELO=a.example", ours],
-            [ours, b"XCLIENT ADDR=192.0.2.2 PORT=1025 PROTO=SMTP HELO=b.example", ours],
+            [ours, b"XCLIENT ADDR=192.0.2.1 PORT=1025 PROTO=ESMTP HELO=a.example", b"EHLO a.example"],
+            [ours, b"XCLIENT ADDR=192.0.2.2 PORT=1025 PROTO=SMTP HELO=b.example", b"EHLO b.example"],
         ]
 
 
