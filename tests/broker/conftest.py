@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gsmtp.delivery.amqp import publisher
 from tests.support.inprocess import Running, running
 from tests.support.rabbitmq import Node, rabbitmq
 
@@ -50,8 +51,9 @@ def queue(node: Node) -> str:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, node: Node, queue: str) -> Serve:
+def serve(tmp_path: Path, node: Node, queue: str, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Runs a server whose mail for example.com goes to the queue: ``serve("confirm", 'confirm_timeout = 2')``."""
+    monkeypatch.setattr(publisher, "_HOPE_S", 0.1)
 
     @contextmanager
     def start(mode: str = "confirm", more: str = "", *, url: str = "", target: str | None = None) -> Iterator[Running]:

@@ -65,6 +65,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(module, "Link", ScriptedLink)
     monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(module, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(module, "_HOPE_S", 0.0)
     monkeypatch.setattr(ScriptedLink, "made", [], raising=False)
     made: list[Publisher] = []
 
@@ -226,6 +227,20 @@ def test_without_any_node_the_impatient_hear_at_once_and_the_patient_wait(
     monkeypatch.setattr(ScriptedLink, "refuses", "")
     wait(lambda: publisher.is_open)
     assert ScriptedLink.made[-1].published == ["2"]
+
+
+def test_nobody_hears_of_a_node_that_is_away_for_a_moment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HOPE_S", 30.0)
+    publisher = make()
+    link(0)
+    replies = send(publisher, "1")
+    monkeypatch.setattr(ScriptedLink, "refuses", "Connection refused")
+    link(0).lose()
+    wait(lambda: len(ScriptedLink.made) > 5)
+    assert replies == {}
+    monkeypatch.setattr(ScriptedLink, "refuses", "")
+    wait(lambda: publisher.is_open)
+    assert ScriptedLink.made[-1].published == ["1"]
 
 
 def test_the_end_answers_all(make: Make) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gevent.hub import Hub
 
 _PERSISTENT = 2
+_REFUSALS = (402, 403, 404, 530)  # INVALID_PATH, ACCESS_REFUSED, NOT_FOUND, NOT_ALLOWED
 _shared: list[tuple[Hub, Any]] = []
 
 
@@ -246,16 +247,13 @@ def _is_closed_by_broker(error: BaseException) -> bool:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether the broker doesn't want us: a wrong password, no such virtual host, no permission."""
+    """Whether the broker said that it doesn't want us: a wrong password, no such virtual host, no permission.
+
+    Not what pika calls probable: a connection that is lost while we log in looks the same.
+    """
     import pika.exceptions
 
-    kinds = (
-        pika.exceptions.ProbableAuthenticationError,
-        pika.exceptions.AuthenticationError,
-        pika.exceptions.ProbableAccessDeniedError,
-        pika.exceptions.ConnectionClosedByBroker,
-    )
-    return isinstance(error, kinds)
+    return isinstance(error, pika.exceptions.ConnectionClosedByBroker) and error.reply_code in _REFUSALS
 
 
 def _loop_services() -> Any:

@@ -9,8 +9,8 @@ A channel that was opened right after the leader of a quorum queue died may refu
 it keeps asking the dead leader). So a link on which nothing was confirmed yet is replaced when it refuses after a loss,
 and one that has only refused for some seconds is too.
 
-While no node can be reached, messages of impatient clients fail at once and the others wait for their deadline. All
-but the connecting, which has a green thread, happens in callbacks on the hub.
+While no node can be reached, for more than a second, messages of impatient clients fail at once and the others wait for
+their deadline. All but the connecting, which has a green thread, happens in callbacks on the hub.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _MOST_ON_THE_WAY = 4_096
 _MOST_EXPIRED = 1_000
 _GRACE_S = 10.0  # after a loss: time for a new leader
 _ONLY_REFUSED_S = 5.0
+_HOPE_S = 1.0  # after a loss or the start: failed rounds are not told yet
 _TOO_LARGE = 406  # PRECONDITION_FAILED
 STOPPED = "451 4.3.2 [internal] the publisher was closed"
 Done = Callable[[str], object]
@@ -76,6 +77,7 @@ class Publisher:
         self._link: Link | None = None
         self._blocked = ""
         self._blocked_since = 0.0
+        self._hope_until = time.monotonic() + _HOPE_S
         self._grace_until = 0.0
         self._good_at = 0.0  # when this link was opened, or confirmed something
         self._has_confirmed = False
@@ -262,7 +264,8 @@ class Publisher:
     def lost(self, link: Link, text: str, code: int) -> None:
         """See `LinkUser.lost`."""
         if link is self._link:
-            self._grace_until = time.monotonic() + _GRACE_S
+            now = time.monotonic()
+            self._grace_until, self._hope_until = now + _GRACE_S, now + _HOPE_S
             self._let_go(link, text, code)
 
     def _let_go(self, link: Link, text: str, code: int) -> None:
@@ -337,6 +340,8 @@ class Publisher:
             log.info("%s: connected to %s", self.settings.hop, broker)
             self._pump()
             return True
+        if refusals < len(brokers) and time.monotonic() < self._hope_until:
+            return False
         enhanced = "4.3.5 [internal] the broker refuses" if refusals == len(brokers) else "4.4.1 [internal] no broker"
         self._go_down(f"451 {enhanced}: {'; '.join(problems)}")
         return False
