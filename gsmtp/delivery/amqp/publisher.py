@@ -143,10 +143,13 @@ class Publisher:
         waiting, on_the_way = self._waiting, self._on_the_way
         while waiting and self._link is not None and not self._blocked and len(on_the_way) < _MOST_ON_THE_WAY:
             pending = waiting.popleft()
+            link = self._link
             try:
-                tag = self._link.publish(pending.message)
-            except LinkError:  # it is told in a moment that the link is lost
+                tag = link.publish(pending.message)
+            except LinkError as error:
                 waiting.appendleft(pending)
+                link.close()
+                self.lost(link, str(error), 0)
                 return
             on_the_way[tag] = pending
             self._by_id[pending.message.message_id] = pending
@@ -161,8 +164,16 @@ class Publisher:
             log.exception("the answer for %s broke", pending.message.message_id)
 
     def _sweep(self) -> None:
-        """Give up what has waited long enough."""
-        now = time.monotonic()
+        """Give up what has waited long enough, and look again as long as anything waits."""
+        try:
+            self._give_up_late(time.monotonic())
+        except Exception:  # nobody else would ever answer them
+            log.exception("%s: giving up what is late broke", self.settings.hop)
+        if self._waiting or any(one.done is not None for one in self._on_the_way.values()):
+            self._sweeper.arm()
+        self._end_when_idle()
+
+    def _give_up_late(self, now: float) -> None:
         for pending in [one for one in self._waiting if one.deadline <= now]:
             self._waiting.remove(pending)
             self._answer(pending, self._reply_of_waiting())
@@ -174,9 +185,6 @@ class Publisher:
             log.warning("amqp %s: %d messages without a confirm, connecting anew", self.settings.name, self._expired)
             self._link.close()
             self._let_go(self._link, "too many messages without a confirm", 0)
-        if self._waiting or any(one.done is not None for one in self._on_the_way.values()):
-            self._sweeper.arm()
-        self._end_when_idle()
 
     def _reply_of_waiting(self) -> str:
         if self._blocked:
