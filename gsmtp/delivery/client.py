@@ -214,7 +214,7 @@ class Client:
             envelope: of the message.
             recipients: some of its.
             size_bytes: the body's exact length.
-            is_small: whether the body is at hand, so that it may be asked for at once.
+            is_small: whether the body is at hand, so that it may be asked for before the hop has answered.
         """
         if not self.is_ready:
             raise LocalProtocolError(f"begin() while {self.step.value}")
