@@ -9,10 +9,13 @@ Sources: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BINARYMIME), RFC 6531 (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.delivery.terms import Identity
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 Extensions = Mapping[str, str]
 """What EHLO or LHLO offered: keyword in upper case to its parameters."""
@@ -105,7 +108,7 @@ def _line(words: list[str]) -> bytes:
 
 
 def _has_controls(text: str) -> bool:
-    return any(character < " " or character == "\x7f" for character in text)
+    return _CONTROLS.search(text) is not None
 
 
 def _is_parameter(value: str) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import gevent
-import gevent.event
 import gevent.socket
+from gevent.hub import Waiter
 
 from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
@@ -38,10 +38,9 @@ from gsmtp.delivery.transport import (
     Transport,
     stanza_transports,
 )
-from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
+from gsmtp.spool.base import Due, Notice, Record, Spool, State, StoredBody, Wish
 
 _SPOOL_WAIT_S = 300.0
-_MARK_WAIT_S = 60.0
 BLACKHOLED = "554 5.7.0 [internal] Blackholed"
 NOT_ATTEMPTED = "554 5.4.5 [internal] Delivery not attempted (message expired)"
 BOUNCED_BY_OPERATOR = "554 5.7.0 [internal] bounced by the operator"
@@ -187,6 +186,10 @@ class Worker:
         with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
             return self._spool.envelope(message_id)
 
+    def _body(self, message_id: str) -> StoredBody:
+        with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
+            return self._spool.body(message_id)
+
     def _outcomes(self, batch: Batch, envelope: Envelope) -> list[Outcome]:
         """One Outcome for each of the batch's recipients, in order."""
         hop = batch.route.key if batch.route else "none"
@@ -221,8 +224,7 @@ class Worker:
             return [_shared(batch.failure, hop, temporary=True)] * len(indexes)
         recipients = [envelope.recipients[index] for index in indexes]
         try:
-            with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
-                body = self._spool.body(batch.message_id)
+            body = self._spool.recent_body(batch.message_id) or self._body(batch.message_id)
             route = batch.route
             attempts = max(due.attempts for due in batch.dues if due.index in indexes)
             mark = self._marker(batch.message_id, indexes)
@@ -251,12 +253,9 @@ class Worker:
         """What notes that these recipients are about to be handed over (`Job.mark`)."""
 
         def mark() -> None:
-            noted: gevent.event.AsyncResult[SpoolError | None] = gevent.event.AsyncResult()
-            self._spool.mark(message_id, indexes, self._clock.wall(), noted.set)
-            try:
-                problem = noted.get(timeout=_MARK_WAIT_S)
-            except gevent.Timeout as error:
-                raise SpoolError(f"no answer within {_MARK_WAIT_S:g} s") from error
+            noted: Waiter[SpoolError | None] = Waiter()
+            self._spool.mark(message_id, indexes, self._clock.wall(), noted.switch)
+            problem = noted.get()  # no time limit: the spool answers in any case, and a timer for each costs
             if problem is not None:
                 raise problem
 

@@ -292,6 +292,9 @@ class Spool(Protocol):
     def envelope(self, message_id: str) -> Envelope | None:
         """The envelope, or None when the message is gone. Blocks."""
 
+    def recent_body(self, message_id: str) -> StoredBody | None:
+        """The body of a message that was just accepted, if it is at hand. No I/O."""
+
     def body(self, message_id: str) -> StoredBody:
         """The body. Blocks. Raises SpoolError when it can't be read."""
 

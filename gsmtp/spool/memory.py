@@ -231,6 +231,10 @@ class MemorySpool:
         message = self._messages.get(message_id)
         return None if message is None else copy.deepcopy(message.envelope)
 
+    def recent_body(self, message_id: str) -> StoredBody | None:
+        """As `base.Spool.recent_body`."""
+        return None
+
     def body(self, message_id: str) -> StoredBody:
         """The body. Raises SpoolUnhealthy when the message is gone."""
         message = self._messages.get(message_id)

@@ -277,12 +277,14 @@ class SqliteSpool:
         """The envelope, or None when the message is gone. Blocks. Raises SpoolError when it can't be read."""
         return self._read(store.envelope, id_number(message_id))
 
+    def recent_body(self, message_id: str) -> StoredBody | None:
+        """The body of a message that was just accepted, if it is at hand. No I/O."""
+        recent = self._recent.get(id_number(message_id))
+        return None if recent is None else StoredBody(len(recent), recent, "")
+
     def body(self, message_id: str) -> StoredBody:
         """The body. Blocks. Raises SpoolError when it can't be read."""
         number = id_number(message_id)
-        recent = self._recent.get(number)
-        if recent is not None:
-            return StoredBody(len(recent), recent, "")
         found = self._read(store.body, number)
         if found is None:
             raise SpoolUnhealthy(f"message {message_id} is not in the spool")
