@@ -14,7 +14,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run install test dev peers format lint types layers tests test-cluster run-cluster check-conf docs docs-fresh bench loadtest \
-	compare scaling engine clean
+	compare scaling profile engine clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ run: $(VENV)/.run ## Install what is missing, then serve CONF (conf/dev.conf) un
 
 install: $(VENV)/.run ## Make .venv and install gsmtp into it
 
-test: dev peers lint types layers check-conf docs-fresh tests engine ## Everything that CI checks, set-up included
+test: dev peers lint types layers check-conf docs-fresh engine tests ## Everything that CI checks, set-up included
 
 dev: $(VENV)/.dev ## Install the development tools into .venv
 
@@ -76,11 +76,14 @@ bench: $(VENV)/.dev peers ## Durable messages a second, beside Postfix (loadtest
 loadtest: $(VENV)/.load ## Load a server of its own and judge it; SECONDS and USERS a scenario, ARGS for more
 	$(BIN)/python -m loadtest.run --seconds $(SECONDS) --users $(USERS) $(ARGS)
 
-compare: $(VENV)/.load peers ## Write docs/performance.md: gsmtp beside other servers on this machine
+compare: $(VENV)/.dev peers ## Write docs/performance.md: gsmtp beside other servers on this machine
 	$(BIN)/python -m loadtest.compare $(ARGS)
 
 scaling: $(VENV)/.load peers ## Draw how cost grows with sessions, queue, Peers and recipients, under var/scaling
 	$(BIN)/python -m loadtest.scaling $(ARGS)
+
+profile: $(VENV)/.dev peers ## Where the server's time goes under load; ARGS='--row W1 --server gsmtp-sink --flame'
+	@$(BIN)/python -m loadtest.profiling $(ARGS)
 
 engine: $(VENV)/.run ## Messages a second through the SMTP machine alone; judged by nobody
 	@$(BIN)/python -m loadtest.engine_bench --seconds 1

@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 
-from loadtest.compare_postfix import Results, _family_cpu_s, _load
+from loadtest.programs import family_cpu_s, smtp_source
 from tests.support.peers import open_folder, program
 from tests.support.ports import free_port, wait_for_port
 from tests.support.postfix import postfix
@@ -90,6 +91,23 @@ def sink() -> Iterator[Sink]:
 
 
 @dataclass
+class Results:
+    """What the rounds of one server gave: messages a second, and its processor seconds per 1,000 messages."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        """Medians, and the extremes of the rate."""
+        return {
+            "rate": round(median(self.rates), 1),
+            "slowest": round(min(self.rates), 1),
+            "fastest": round(max(self.rates), 1),
+            "cpu_s_per_1000": round(median(self.cpu), 3),
+        }
+
+
+@dataclass
 class Contender:
     """A server and the sink behind it.
 
@@ -111,7 +129,7 @@ class Contender:
         """One round: messages accepted a second, relayed a second, processor seconds per 1,000."""
         before_s, already = self.cpu_s(), self.sink.count
         start = time.monotonic()
-        accepted_s = _load(self.port, messages, options.length, options.sessions)
+        accepted_s = smtp_source(self.port, messages=messages, sessions=options.sessions, length=options.length)
         self.sink.wait_for(already + messages)
         seconds = time.monotonic() - start
         return messages / accepted_s, messages / seconds, (self.cpu_s() - before_s) / messages * 1000
@@ -138,7 +156,7 @@ def _contenders(stack: ExitStack, options: argparse.Namespace) -> list[Contender
         processes = max(50, options.sessions, options.connections)
         peer = stack.enter_context(postfix(folder, relayhost_port=behind.port, extra=extra, processes=processes))
         master = peer.master_pid()
-        found.append(Contender("Postfix", peer.port, behind, lambda: _family_cpu_s(master)))
+        found.append(Contender("Postfix", peer.port, behind, lambda: family_cpu_s(master)))
     return found
 
 

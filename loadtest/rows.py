@@ -15,6 +15,7 @@ from loadtest.programs import environment, smtp_source
 
 LARGE_BYTES = 100_000
 FEWEST = 20
+FEW = 200
 CHILD_TIMEOUT_S = 300
 
 
@@ -120,15 +121,16 @@ class Measurement:
         self._count = 0
 
     def warm_up(self) -> None:
-        """A short round that doesn't count; it says how many messages a round is to have."""
-        few = FEWEST if self.row.length > LARGE_BYTES else 200
-        if self.row.kind == "source":
-            self._send(few)
-            self.running.drop(False)
-            self._count = max(FEWEST, int(few / self._send(few) * self.seconds))
-        elif self.row.kind != "idle":
-            spent = _child(self.row.kind, self.running.port, few, self.row.sessions)["seconds"]
-            self._count = max(few, int(few / spent * self.seconds))
+        """Rounds that don't count, ever longer; they say how many messages a round of so many seconds is to have."""
+        if self.row.kind == "idle":
+            return
+        count = FEWEST if self.row.length > LARGE_BYTES else FEW
+        while True:
+            spent = self._send(count) if self.row.kind == "source" else self._ask(self.row.kind, count)["seconds"]
+            self._count = max(FEWEST, int(count / spent * self.seconds))
+            if spent > self.seconds / 4 or self._count <= count:
+                break
+            count = min(count * 10, self._count)
         self.running.drop(self.row.length > LARGE_BYTES)
 
     def round(self) -> float:
@@ -146,6 +148,9 @@ class Measurement:
         row = self.row
         return smtp_source(self.running.port, messages=count, sessions=row.sessions, length=row.length, keeps=row.keeps)
 
+    def _ask(self, mode: str, count: int) -> dict[str, Any]:
+        return _child(mode, self.running.port, count, self.row.sessions, self.row.length)
+
     def _source(self) -> tuple[float, int]:
         seconds = self._send(self._count)
         if self.row.unit == "MB/s":
@@ -158,12 +163,12 @@ class Measurement:
         self.series.notes.setdefault(name, []).append(round(value, 3))
 
     def _latency(self) -> tuple[float, int]:
-        found = _child("latency", self.running.port, self._count, self.row.sessions, self.row.length)
+        found = self._ask("latency", self._count)
         self._note("p50 ms", found["p50_ms"])
         return found["p99_ms"], found["done"]
 
     def _starttls(self) -> tuple[float, int]:
-        found = _child("starttls", self.running.port, self._count, self.row.sessions)
+        found = self._ask("starttls", self._count)
         return found["done"] / found["seconds"], found["done"]
 
     def _idle(self) -> tuple[float, int]:

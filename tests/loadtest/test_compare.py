@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import compare, report, rows, scaling
+from loadtest import compare, profiling, report, rows, scaling
 from loadtest.rows import ROWS, Series
 
 RECORDED: dict[str, list[Series]] = {
@@ -122,3 +122,12 @@ def test_the_table_of_scaling() -> None:
         "| Peer blocks | 1,000 | 900 | 0.600 | 1.20x |",
     ]
     assert scaling.peers(1000).count("Peer ") == 1000
+
+
+def test_the_table_of_a_profile() -> None:
+    stacks = ["run (hub);read (channel) 3", "run (hub);read (channel);take (body) 6", "write (store) 1"]
+    assert profiling.top(stacks, 2) == [
+        "  alone     all  of 10 samples",
+        "  60.0%   60.0%  take (body)",
+        "  30.0%   90.0%  read (channel)",
+    ]
