@@ -160,9 +160,7 @@ class HopResolver:
         try:
             match hop.lookup:
                 case Lookup.MX if is_address(hop.host):
-                    findings = _Findings()
-                    self._sort_out([Address(hop.host, hop.host, hop.port, hop.preference)], view, findings)
-                    return self._judge(hop, findings)
+                    return self._of_literal(hop, view)
                 case Lookup.MX:
                     return self._of_domain(hop, view)
                 case _ if is_address(hop.host):
@@ -201,6 +199,14 @@ class HopResolver:
         raise Unresolved(NO_ADDRESS, f"{hop.host} has neither MX nor address")
 
     # A domain that mail is for.
+
+    def _of_literal(self, hop: Hop, view: View) -> list[Address]:
+        address = Address(hop.host, hop.host, hop.port, hop.preference)
+        if self._is_own(address):
+            raise Unresolved(LOOP, f"{address} is this server", temporary=False)
+        findings = _Findings()
+        self._sort_out([address], view, findings)
+        return self._judge(hop, findings)
 
     def _of_domain(self, hop: Hop, view: View) -> list[Address]:
         implicit = [Exchange(0, hop.host)]

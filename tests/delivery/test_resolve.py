@@ -207,6 +207,15 @@ def test_address_literals_go_where_they_say_unless_that_is_prohibited(host: str)
     )
 
 
+def test_an_address_literal_of_ours_is_refused_for_good() -> None:
+    resolver = resolving({})
+    resolver.listen_at([Endpoint.parse("192.0.2.9:25")])
+    with pytest.raises(Unresolved, match=r"^554 5\.4\.6 .*: 192\.0\.2\.9:25 is this server$") as caught:
+        resolver.addresses(Hop("192.0.2.9", 25, 0, Lookup.MX), options())
+    assert not caught.value.temporary
+    assert resolver.addresses(Hop("192.0.2.9", 26, 0, Lookup.MX), options())
+
+
 @pytest.mark.parametrize("gateway", ["127.0.0.1", "localhost", "[inner.example]:24", "inner.example"])
 def test_what_the_configuration_names_may_be_prohibited_to_others(gateway: str) -> None:
     known: Known = {"inner.example": at("10.0.0.9")}

@@ -83,7 +83,7 @@ def test_the_documented_rotation_loses_no_line() -> None:
 
 
 def test_json_lines_are_json_from_the_first_to_the_last(tmp_path: Path) -> None:
-    server = Server(tmp_path, CONF)
+    server = Server(tmp_path, CONF + "snmp { }\n")
     try:
         server.launch(words=("--log-format", "json"))
         wait_until(lambda: '"event": "ready"' in server.log(), "the ready line")

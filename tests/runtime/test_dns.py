@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from gsmtp.runtime.dns import Resolver, Settings
 from gsmtp.runtime.dns_answers import Answer, Exchange, LookupFailed, RecordType
 from gsmtp.runtime.dns_cache import Cache
 from gsmtp.runtime.dns_sources import parse_hosts, parse_resolv_conf, parse_server
+from gsmtp.runtime.dns_wire import Question, UselessReply
 from tests.support.dns import DnsServer, Place, Trick
 
 T = TypeVar("T")
@@ -379,3 +381,28 @@ def test_the_forms_of_a_server(text: str, place: tuple[str, int]) -> None:
 def test_what_is_no_server(text: str) -> None:
     with pytest.raises(ValueError, match="'"):
         parse_server(text)
+
+
+def test_whatever_a_reply_holds_it_is_read_or_refused() -> None:
+    """No datagram may break a look-up: replies with bytes changed, cut off, repeated, at random."""
+    chooser = random.Random(20)
+    with DnsServer({("w.example", "CNAME"): ("example.com.",), **RECORDS}) as server:
+        for kind, name in (
+            (RecordType.MX, "w.example"),
+            (RecordType.A, "mx.example.com"),
+            (RecordType.MX, "no.example"),
+        ):
+            question = Question(name, kind)
+            [good] = server.replies(question.wire, over_tcp=False)
+            read = refused = 0
+            for _ in range(1500):
+                wire = bytearray(good)
+                for _ in range(chooser.randrange(1, 5)):
+                    wire[chooser.randrange(2, len(wire))] = chooser.randrange(256)
+                reply = question.reply(bytes(wire[: chooser.choice((len(wire), chooser.randrange(len(wire))))]))
+                try:
+                    read += reply is not None and question.read(reply) is not None
+                except UselessReply:
+                    refused += 1
+            assert read > 20
+            assert refused > 5
