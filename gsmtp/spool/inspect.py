@@ -37,6 +37,18 @@ class NoSpool(SpoolError):
     """There is no spool at that place (yet)."""
 
 
+def look(base: str) -> str:
+    """The path of the database of the spool at `base`. Raises NoSpool or SpoolUnhealthy."""
+    path = schema.database_path(base)
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
+        raise NoSpool(f"there is no spool at {base}") from error
+    except OSError as error:
+        raise SpoolUnhealthy(f"can't read the spool at {base}: {error.strerror}") from error
+    return path
+
+
 class Inspector:
     """A spool opened for looking.
 
@@ -50,18 +62,12 @@ class Inspector:
 
     def __init__(self, base: str) -> None:
         self.base = base
-        self._path = schema.database_path(base)
-        try:
-            os.stat(self._path)
-        except FileNotFoundError as error:
-            raise NoSpool(f"there is no spool at {base}") from error
-        except OSError as error:
-            raise SpoolUnhealthy(f"can't read the spool at {base}: {error.strerror}") from error
+        self._path = look(base)
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
         # Without a server and without a WAL nothing changes: SQLite needs no shared memory then, and no right to write.
-        is_still = not os.path.exists(self._path + "-wal") and not _is_locked(os.path.join(self.base, schema.LOCK))
+        is_still = not os.path.exists(self._path + "-wal") and not is_in_use(self.base)
         with self._errors():
             connection = schema.connect(self._path, query="mode=ro&immutable=1" if is_still else "mode=ro")
             try:
@@ -154,10 +160,10 @@ class Inspector:
         self._connection.close()
 
 
-def _is_locked(path: str) -> bool:
+def is_in_use(base: str) -> bool:
     """Whether a process uses the spool now; True when that can't be told."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(os.path.join(base, schema.LOCK), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError:
