@@ -15,6 +15,7 @@ from tests.support.console import console_of
 from tests.support.dns import DnsServer, Place, Trick
 from tests.support.inprocess import Running, running
 from tests.support.ports import free_port
+from tests.support.server import serving
 from tests.support.sink import Sink
 
 HOSTS = ("127.0.0.2", "127.0.0.3")
@@ -258,3 +259,14 @@ def test_connecting_to_an_address_needs_none_of_the_systems_resolver(
         sock = green_connect(host, sink.port, 10)
         assert sock.getpeername()[0] == host
         sock.close()
+
+
+def test_a_process_of_its_own_with_everything_patched(tmp_path: Path) -> None:
+    with Sink(host=HOSTS[0]) as sink, DnsServer(dict(BOTH)) as dns:
+        conf = f'{dns.option}remote_smtp_port = {sink.port}\nspoolbase = "{{folder}}/spool"\n'
+        conf += 'relay_domains = ( "example.com" )\nESMTP_Listener {{ Listen "127.0.0.1:{{port}}" {{ }} }}\n'
+        with serving(tmp_path, conf.replace("{{", "{").replace("}}", "}")) as server, server.client() as client:
+            for _ in range(5):
+                client.sendmail("a@example.net", ["u@example.com"], "Subject: x\r\n\r\nhello\r\n")
+            sink.wait_for(5)
+        assert dns.asked == {("example.com", "MX"): 1, ("mx1.example.com", "A"): 1}
