@@ -75,7 +75,7 @@ def idle(options: argparse.Namespace) -> dict[str, object]:
         waits.append((time.perf_counter() - begun) * 1000)
         client.close()
 
-    missed, _ = _counted(probe, PROBES if not failed else 0, 1)
+    missed, _ = _counted(probe, PROBES if held else 0, 1)
     options.keep = held
     return {
         "held": len(held),
