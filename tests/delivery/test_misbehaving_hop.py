@@ -162,7 +162,7 @@ def half_reader(limit: int, last_words: bytes) -> Iterator[tuple[int, list[int]]
         (b"552 5.3.4 too much\r\n", State.DEAD, "552 5.3.4 too much"),
     ],
 )
-def test_a_body_that_is_read_by_half(last_words: bytes, state: State, reply: str) -> None:
+def test_a_body_that_is_read_by_half(last_words: bytes, state: str, reply: str) -> None:
     with half_reader(100_000, last_words) as (port, taken):
         conf = configuration(everywhere={"Gateway": f"127.0.0.1:{port}", **QUICK, "Body_Timeout": 20})
         with house(conf) as home:

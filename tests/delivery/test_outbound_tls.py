@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(folder, str(ours.write(folder / "ca.pem")), contexts)
 
 
-def sent(sender: Sender, **more: object) -> Outcome:
+def sent(sender: Sender, **more: Any) -> Outcome:
     (outcome,) = sender.send(envelope("a@example.org", **more))
     return outcome
 

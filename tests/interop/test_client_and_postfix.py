@@ -32,7 +32,8 @@ smtpd_tls_ask_ccert = yes
 smtpd_tls_received_header = yes
 smtpd_tls_loglevel = 1
 smtpd_authorized_xclient_hosts = 127.0.0.1
-smtpd_recipient_restrictions = check_recipient_access inline:{{ {{ no@example.org = 550 5.1.1 not here }} }}, permit_mynetworks, reject
+smtpd_recipient_restrictions =
+  check_recipient_access inline:{{ {{ no@example.org = 550 5.1.1 not here }} }}, permit_mynetworks, reject
 mynetworks = 127.0.0.0/8 192.0.2.0/24
 """
 

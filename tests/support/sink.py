@@ -232,7 +232,7 @@ class _Session:
             raise _End
         assert self.sink.tls is not None
         asked: list[str | None] = [None]
-        self.sink.tls.sni_callback = lambda _sock, name, _context: asked.append(name)  # type: ignore[assignment]
+        self.sink.tls.sni_callback = lambda _sock, name, _context: asked.append(name)
         self.sock = self.sink.tls.wrap_socket(self.sock, server_side=True)
         self.is_secure = True
         self.buffer.clear()

@@ -25,7 +25,7 @@ from gsmtp.delivery.hops import spread
 from gsmtp.delivery.mx_options import HOST_FAILURE_RETRY
 from gsmtp.delivery.options import DELIVERY_METHOD, EHLO_HOSTNAME, IDLE_TIMEOUT, MAX_DELIVERIES_PER_CONNECTION
 from gsmtp.delivery.resolve import Address, Unresolved
-from gsmtp.delivery.securing import Securing, contexts
+from gsmtp.delivery.securing import ClientContexts, Securing, contexts
 from gsmtp.delivery.terms import Identity, Terms, Use
 from gsmtp.delivery.tracing import OBSERVERS, Observer, Subject
 from gsmtp.delivery.transport import Job, NoHopReachable, Outcome, Throttled, Tools, Transport, transport
@@ -47,6 +47,7 @@ class _Plan:
         hello_name: what to call ourselves.
         limits: of time.
         securing: whether and how TLS is used.
+        contexts: what it is used with, those of the configuration in force.
         xclient: whether XCLIENT is.
         identity: what it tells.
         source: the address to connect from, "".
@@ -58,6 +59,7 @@ class _Plan:
     hello_name: str
     limits: Limits
     securing: Securing
+    contexts: ClientContexts
     xclient: Use
     identity: Identity
     source: str
@@ -72,6 +74,7 @@ class _Plan:
             address.port,
             self.hello_name,
             self.securing,
+            self.contexts if self.securing.use is not Use.NO else None,  # a reload may trust others
             self.xclient,
             self.identity if is_introduced else None,
             self.source,
@@ -148,6 +151,7 @@ class SmtpTransport(Transport):
             hello_name=self._hello_name(view, envelope),
             limits=Limits.of(view),
             securing=Securing.strictly(view) if envelope.requires_tls else Securing.of(view),
+            contexts=contexts(),
             xclient=xclient,
             identity=Identity.of(envelope) if xclient is not Use.NO else Identity(),
             source=view[BIND_ADDRESS],
@@ -222,7 +226,7 @@ class SmtpTransport(Transport):
         context = None
         if securing.use is not Use.NO:
             try:
-                context = contexts().get(securing.tls, self.tools.native)
+                context = plan.contexts.get(securing.tls, self.tools.native)
             except TlsFileError as error:
                 raise DeliveryError(f"451 4.3.5 [internal] {error.option.name}: {error}") from error
         limits = plan.limits
