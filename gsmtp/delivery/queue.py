@@ -288,13 +288,11 @@ class Delivery:
         self._runner.start()
         if len(found) >= limit or self._wake.is_set():
             return 0.0
-        next_wall = self._spool.next_due_wall()
+        next_wall = self._spool.next_due_wall(tuple(self._skipped))
         if next_wall is None:
             return _LONGEST_WAIT_S
         wait_s = next_wall - self._clock.wall()
-        if wait_s <= 0:
-            return 1.0 if self._skipped else 0.05
-        return min(wait_s, 1.0 if self._skipped else _LONGEST_WAIT_S)
+        return 0.05 if wait_s <= 0 else min(wait_s, _LONGEST_WAIT_S)
 
     def _admit(self, found: Sequence[Due]) -> None:
         open_batches: dict[tuple[str, Hashable, int], Batch] = {}

@@ -272,8 +272,9 @@ class Spool(Protocol):
         Recipients that were handed out stay handed out (leased) in this process until `record` or `release`.
         """
 
-    def next_due_wall(self) -> float | None:
-        """When the earliest QUEUED recipient that is not leased becomes due, or None. Blocks."""
+    def next_due_wall(self, skip_domains: Sequence[str] = ()) -> float | None:
+        """When the earliest QUEUED recipient that is neither leased nor skipped (as by `due`) becomes due, or None.
+        Blocks."""
 
     def lease(self, message_id: str, index: int) -> bool:
         """Take one recipient out of `due`'s reach; False when it is handed out already. It needn't exist."""

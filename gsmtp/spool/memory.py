@@ -138,7 +138,8 @@ class MemorySpool:
         ]
         self._messages[kept.message_id] = _Message(kept, data, recipients)
 
-    def _queued(self) -> list[Due]:
+    def _queued(self, skip_domains: Sequence[str] = ()) -> list[Due]:
+        skipped = set(skip_domains)
         found = [
             Due(
                 message_id,
@@ -157,23 +158,19 @@ class MemorySpool:
             for r in message.recipients
             if r.state == State.QUEUED and self._leases.is_free((message_id, r.index), set())
         ]
-        return sorted(found, key=lambda due: due.due_wall)
+        wanted = (due for due in found if skipped.isdisjoint((due.domain, f"{due.domain}\0{due.binding}")))
+        return sorted(wanted, key=lambda due: due.due_wall)
 
     def due(self, now_wall: float, limit: int, skip_domains: Sequence[str] = ()) -> list[Due]:
         """As `base.Spool.due`."""
-        skipped = set(skip_domains)
-        ready = [
-            due
-            for due in self._queued()
-            if due.due_wall <= now_wall and skipped.isdisjoint((due.domain, f"{due.domain}\0{due.binding}"))
-        ][:limit]
+        ready = [due for due in self._queued(skip_domains) if due.due_wall <= now_wall][:limit]
         for due in ready:
             self._leases.take((due.message_id, due.index))
         return ready
 
-    def next_due_wall(self) -> float | None:
+    def next_due_wall(self, skip_domains: Sequence[str] = ()) -> float | None:
         """As `base.Spool.next_due_wall`."""
-        return next((due.due_wall for due in self._queued()), None)
+        return next((due.due_wall for due in self._queued(skip_domains)), None)
 
     def lease(self, message_id: str, index: int) -> bool:
         """As `base.Spool.lease`."""

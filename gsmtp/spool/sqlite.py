@@ -230,11 +230,12 @@ class SqliteSpool:
         finally:
             self._leases.end_look(ended)
 
-    def next_due_wall(self) -> float | None:
-        """When the earliest QUEUED recipient that is not leased becomes due, or None. Blocks."""
+    def next_due_wall(self, skip_domains: Sequence[str] = ()) -> float | None:
+        """When the earliest QUEUED recipient that is neither leased nor skipped becomes due, or None. Blocks."""
         ended = self._leases.begin_look()
         try:
-            for message_id, index, due_us in self._read(store.next_due, 1 + len(self._leases)):
+            found = self._read(store.due, store.EVER_US, 1 + len(self._leases), tuple(skip_domains))
+            for message_id, index, _, _, _, due_us, *_ in found:
                 if self._leases.is_free((message_id, index), ended):
                     return seconds(due_us)
             return None

@@ -98,12 +98,8 @@ _DUE_PAIRS = _DUE.replace(
         ) NOT IN (SELECT value FROM json_each(?)))
     ORDER BY""",
 )
-_NEXT_DUE = """
-SELECT json_group_array(json_array(name, idx, due)) FROM (
-    SELECT name, idx, due
-    FROM recipient INDEXED BY recipient_due CROSS JOIN message ON message.id = recipient.message
-    WHERE state = 'queued' ORDER BY due, message, idx LIMIT ?)
-"""
+EVER_US = (1 << 63) - 1
+"""As `due`'s time: all that is queued, whenever it is due."""
 
 
 def _statement(rows: int) -> str:
@@ -210,11 +206,6 @@ def due(connection: sqlite3.Connection, now_us: int, limit: int, skip_domains: S
         words = (json.dumps(sorted({domain for domain, _ in pairs})), json.dumps([" ".join(pair) for pair in pairs]))
         text = connection.execute(_DUE_PAIRS, (now_us, json.dumps(domains), *words, limit)).fetchone()[0]
     return json.loads(text)  # type: ignore[no-any-return]
-
-
-def next_due(connection: sqlite3.Connection, limit: int) -> list[list[Any]]:
-    """The first queued recipients by due time: [message id, index, due in us]."""
-    return json.loads(connection.execute(_NEXT_DUE, (limit,)).fetchone()[0])  # type: ignore[no-any-return]
 
 
 def envelope(connection: sqlite3.Connection, number: int) -> Envelope | None:

@@ -267,3 +267,26 @@ def test_the_spool_directory_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolUnhealthy, match="can't make the spool"):
         open_spool(tmp_path / "file" / "spool")
+
+
+def test_a_domain_is_left_out_for_one_binding_or_for_all(spool: AnySpool) -> None:
+    for address, binding in (
+        ("u@same.example", ""),
+        ("u@same.example", "a"),
+        ("u@same.example", "b"),
+        ("u@x.example", ""),
+    ):
+        message = make_envelope(spool.generation, address)
+        message.recipients[0].binding = binding
+        assert commit(spool, message, b"x") is None
+
+    def found(*skipped: str) -> list[tuple[str, str]]:
+        dues = spool.due(WALL + 9, 10, skipped)
+        for due in dues:
+            spool.release(due.message_id, due.index)
+        return sorted((due.domain, due.binding) for due in dues)
+
+    assert found("same.example") == [("x.example", "")]
+    assert found("same.example\0a") == [("same.example", ""), ("same.example", "b"), ("x.example", "")]
+    assert found("same.example\0", "same.example\0b", "x.example\0") == [("same.example", "a")]
+    assert spool.next_due_wall(("same.example", "x.example")) is None
