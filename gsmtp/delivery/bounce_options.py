@@ -16,7 +16,7 @@ from gsmtp.delivery.dsn_original import ALL, HEADERS, NONE
 AUTO, BOUNCE, KEEP, DROP = "auto", "bounce", "keep", "drop"
 """Values of Failure_Action."""
 
-KEEPING_STANZAS = ("maildir", "webhook", "amqp")
+KEEPING_STANZAS = ("maildir", "webhook", "amqp", "python")
 """Stanzas of transports that may say for themselves what becomes of failed mail."""
 
 FAILURE_ACTION: Option[str] = declare(
