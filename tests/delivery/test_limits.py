@@ -62,6 +62,7 @@ def test_server_max_outbound_connections_of_a_binding_is_that_bindings_own() -> 
             for binding in "abc" * 5:
                 home.accept_by(binding, "u@a.example")
             _settle(home, active=4 + 5, waiting=6)
+            assert home.delivery.active_destinations == 3, "connections are a binding's own"
 
 
 def test_the_reserve_is_for_destinations_with_nothing_under_way() -> None:
@@ -76,6 +77,7 @@ def test_the_reserve_is_for_destinations_with_nothing_under_way() -> None:
             _settle(home, active=9, waiting=3)
             home.accept("u@late.example")
             _settle(home, active=10, waiting=3)
+            assert home.delivery.active_destinations == 2
 
 
 def test_idle_connections_give_way_when_the_server_has_no_more() -> None:
