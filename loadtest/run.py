@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.ledger import Verdict, compare, read_ledgers, read_spools
-from loadtest.programs import ROOT, environment
+from loadtest.programs import ROOT, environment, family_cpu_s
 from tests.support.certificates import Authority
 from tests.support.server import Server, serving
 
@@ -153,7 +153,7 @@ def run_scenario(scenario: str, options: argparse.Namespace) -> Result:
                 )
             if not server.is_running:
                 raise RuntimeError(f"the server ended under load:\n{server.log()[-2000:]}")
-            cpu_s = server.cpu_seconds()
+            cpu_s = family_cpu_s(server.pid)
             server.stop()
         summary = folder / "summary.json"
         if done.returncode or not summary.exists():

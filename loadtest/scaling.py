@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-from loadtest.programs import ROOT, find, smtp_source
+from loadtest.programs import ROOT, family_cpu_s, find, smtp_source
 from tests.support.server import Server, serving
 
 OUT = ROOT / "var" / "scaling"
@@ -142,10 +142,10 @@ def measure(curve: Curve, places: Sequence[int], rounds: int, seconds: float, fo
             counts.append(max(few, int(few / send(server, point.at, few) * seconds)))
         for number in range(rounds):
             for server, point, count in zip(servers, points, counts, strict=True):
-                before = server.cpu_seconds()
+                before = family_cpu_s(server.pid)
                 spent = send(server, point.at, count)
                 point.rates.append(count / spent)
-                point.cpu.append((server.cpu_seconds() - before) / count * 1000)
+                point.cpu.append((family_cpu_s(server.pid) - before) / count * 1000)
                 say(
                     f"{curve.name} round {number + 1}: {point.at:>9,} {point.rates[-1]:9.0f}/s, CPU {point.cpu[-1]:.3f}"
                 )
