@@ -28,7 +28,7 @@ from typing import Any, cast
 
 from loadtest import install, report
 from loadtest.contenders import CONTENDERS, Contender, Missing, Running
-from loadtest.programs import ROOT, find
+from loadtest.programs import ROOT, end_on_term, find
 from loadtest.rows import ROWS, Measurement, Row, Series
 from tests.support.certificates import Authority
 
@@ -199,4 +199,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_term()
     sys.exit(main())

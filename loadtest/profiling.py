@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager
 from typing import cast
 
 from loadtest.contenders import CONTENDERS, Running
-from loadtest.programs import ROOT, find, smtp_source
+from loadtest.programs import ROOT, end_on_term, find, smtp_source
 from loadtest.rows import ROWS, Row
 
 OUT = ROOT / "var" / "profile"
@@ -93,4 +93,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_term()
     sys.exit(main())

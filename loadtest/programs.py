@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,11 @@ SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/bin"
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """For child processes that import this project."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+def end_on_term() -> None:
+    """Let TERM end this process as Ctrl-C does, so that the servers it started are stopped first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def find(name: str) -> str | None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.ledger import Verdict, compare, read_ledgers, read_spools
-from loadtest.programs import ROOT, environment, family_cpu_s
+from loadtest.programs import ROOT, end_on_term, environment, family_cpu_s
 from tests.support.certificates import Authority
 from tests.support.server import Server, serving
 
@@ -240,4 +240,5 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_term()
     sys.exit(main())

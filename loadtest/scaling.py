@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-from loadtest.programs import ROOT, family_cpu_s, find, smtp_source
+from loadtest.programs import ROOT, end_on_term, family_cpu_s, find, smtp_source
 from tests.support.server import Server, serving
 
 OUT = ROOT / "var" / "scaling"
@@ -243,4 +243,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_term()
     sys.exit(main())
