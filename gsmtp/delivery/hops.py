@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from urllib.parse import parse_qsl
 
@@ -80,6 +81,7 @@ def domain_hop(domain: str, port: int, preference: int = 0) -> Hop:
     return Hop(host, port, preference, Lookup.MX)
 
 
+@lru_cache(maxsize=1024)
 def is_address(host: str) -> bool:
     """Whether a host is an IP address."""
     try:
@@ -107,6 +109,8 @@ def parse_routes(items: Sequence[str], default_port: int, domain: str = "") -> t
 
 def spread(hops: Sequence[Hop], chooser: random.Random) -> list[Hop]:
     """The hops by preference, those of equal preference in random order."""
+    if len(hops) < 2:
+        return list(hops)
     ordered: list[Hop] = []
     for _, group in groupby(sorted(hops, key=lambda hop: hop.preference), key=lambda hop: hop.preference):
         equals = list(group)

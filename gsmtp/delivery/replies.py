@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 _MAX_LINE_BYTES = 8192
 """RFC 5321 section 4.5.3.1.5 says 512; real servers send more."""
@@ -89,6 +90,8 @@ class ReplyReader:
         if not well_formed or len(line) > _MAX_LINE_BYTES or len(self._lines) >= _MAX_LINES:
             self._stop(line)
             return None
+        if separator != b"-" and not self._lines:
+            return _one_line(line)
         self._lines.append(_clean(line[4:]))
         if separator == b"-":
             return None
@@ -99,6 +102,13 @@ class ReplyReader:
         self.problem = repr(_clean(line[:80]))
         self._buffer.clear()
         self._lines.clear()
+
+
+@lru_cache(maxsize=256)
+def _one_line(line: bytes) -> HopReply:
+    """The usual reply: hops say the same ones again and again."""
+    text = _clean(line[4:])
+    return HopReply(int(line[:3]), _enhanced(text, line[:3]), (text,))
 
 
 def _clean(raw: bytes) -> str:

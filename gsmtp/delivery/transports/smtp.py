@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gsmtp.config.view import View
 from gsmtp.core.envelope import Envelope
@@ -35,6 +36,9 @@ from gsmtp.smtp.options import HOSTNAME, MAX_RECIPIENTS_PER_CONNECTION
 
 REQUIRETLS_NEEDED = "550 5.7.30 [internal] REQUIRETLS support required"
 _MOST_REMEMBERED = 1_000
+
+_limits = lru_cache(maxsize=256)(Limits.of)  # made anew for each message they would cost more than its commands
+_securing = lru_cache(maxsize=256)(Securing.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,8 @@ class SmtpTransport(Transport):
             view=view,
             mode=self.mode(view),
             hello_name=self._hello_name(view, envelope),
-            limits=Limits.of(view),
-            securing=Securing.strictly(view) if envelope.requires_tls else Securing.of(view),
+            limits=_limits(view),
+            securing=Securing.strictly(view) if envelope.requires_tls else _securing(view),
             contexts=contexts(),
             xclient=xclient,
             identity=Identity.of(envelope) if xclient is not Use.NO else Identity(),
