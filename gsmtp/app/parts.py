@@ -112,6 +112,11 @@ class Parts(ABC):
         return self._delivery
 
     @property
+    def spool(self) -> SqliteSpool:
+        """The queue."""
+        return self._spool
+
+    @property
     def datasources(self) -> Datasources:
         """What modules and stores ask."""
         return self._resources.datasources
@@ -125,6 +130,7 @@ class Parts(ABC):
         """Close and reopen all log files."""
         self._logs.reopen()
         self._host.traces.reopen()
+        self._host.outbound_traces.reopen()
 
     def open_log(self, path: str, mode: int) -> LogFile:
         """Open a file to append lines to. Raises ConfigError."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gsmtp.runtime.pools import Pools
     from gsmtp.server.listener import Listener
     from gsmtp.server.service import Service
+    from gsmtp.spool.sqlite import SqliteSpool
 
 
 class Operations(Protocol):
@@ -27,6 +28,7 @@ class Operations(Protocol):
         pools: green pools.
         native_pools: native pools by name.
         delivery: the handing on.
+        spool: the queue.
         datasources: what modules and stores ask.
         started_wall: seconds since the epoch.
     """
@@ -43,6 +45,8 @@ class Operations(Protocol):
     def native_pools(self) -> Mapping[str, NativePool]: ...
     @property
     def delivery(self) -> Delivery: ...
+    @property
+    def spool(self) -> SqliteSpool: ...
     @property
     def datasources(self) -> Datasources: ...
     @property

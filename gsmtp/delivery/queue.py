@@ -184,13 +184,17 @@ class Delivery:
         """Look into the spool now, e.g. after an operator changed due times. Doesn't block."""
         self._wake.set()
 
-    def reconfigure(self, configuration: Domains) -> None:
-        """Use a new configuration for what isn't at work yet. Doesn't block."""
-        self._configure(configuration)
+    def give_back(self) -> None:
+        """Return all that waits in memory to the spool, so that an operator's changes can reach it. Doesn't block."""
         for lane in list(self._lanes.values()):
             self._give_back(lane)
         self._skipped.clear()
         self._wake.set()
+
+    def reconfigure(self, configuration: Domains) -> None:
+        """Use a new configuration for what isn't at work yet. Doesn't block."""
+        self._configure(configuration)
+        self.give_back()
 
     @property
     def handover(self) -> Handover | None:
@@ -308,18 +312,20 @@ class Delivery:
     def _admit_one(self, due: Due, open_batches: dict[tuple[str, Hashable, int], Batch]) -> None:
         """Put a recipient into the lane of its destination."""
         options = self._router.options(due.domain, due.binding)
-        if options[SUSPEND_DELIVERY] and due.wish != Wish.BOUNCE:
+        is_wished = due.wish == Wish.BOUNCE  # goes nowhere, so nothing that holds its destination up matters
+        if options[SUSPEND_DELIVERY] and not is_wished:
             self._hold(due, None, "delivery to the domain is suspended")
             return
         route: Route | None = None
         failure = ""
         try:
-            route = self._router.route(due.domain, due.binding)
-            options = route.domain_view
+            if not is_wished:
+                route = self._router.route(due.domain, due.binding)
+                options = route.domain_view
         except DeliveryError as error:
             failure = str(error)
         lane = self._lane(route, options)
-        if lane.held >= self._share():
+        if lane.held >= self._share() and not is_wished:
             lane.is_crowded = True
             self._hold(due, lane, "many messages wait for the destination")
             return

@@ -156,6 +156,7 @@ class Change:
         due_wall: for QUEUED.
         starts_anew: whether attempts and expiration begin anew (a dead letter is replayed).
         wish: as `Due.wish`.
+        expected: the state in which it must be, else nothing happens to it; "" for any.
     """
 
     message_id: str
@@ -166,6 +167,7 @@ class Change:
     due_wall: float = 0.0
     starts_anew: bool = False
     wish: str = ""
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,17 +17,12 @@ from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.core.ids import number as id_number
 from gsmtp.spool import schema
-from gsmtp.spool.base import QueuedMessage, QueuedRecipient
+from gsmtp.spool.base import QueuedMessage, QueuedRecipient, StoredBody
+from gsmtp.spool.body_files import BodyFiles
 from gsmtp.spool.codec import decode_envelope, decode_history, seconds
+from gsmtp.spool.selection import START, DomainTotal, Place, Selected, Selection, page, totals
 
-PAGE_MESSAGES = 200
-
-_MESSAGES = """
-SELECT id, name, size, envelope FROM message
-WHERE id > ? AND EXISTS (
-    SELECT 1 FROM recipient WHERE message = message.id AND (? = '' OR state = ?) AND (? = '' OR domain = ?))
-ORDER BY id LIMIT ?
-"""
+EVERYTHING = Selection()
 _RECIPIENTS = """
 SELECT idx, state, due, attempts, reply, hop, changed, doubt, since, warned, wish, history
 FROM recipient WHERE message = ? ORDER BY idx
@@ -88,32 +84,56 @@ class Inspector:
             why = str(error) if readable else "Permission denied"
             raise SpoolUnhealthy(f"can't read the spool {self._path}: {why}") from error
 
-    def messages(self, *, state: str = "", domain: str = "", limit: int = 0) -> Iterator[QueuedMessage]:
-        """The messages, oldest first; each with all its recipients.
+    def selected(self, selection: Selection) -> Iterator[Selected]:
+        """The recipients that are meant, in the order of reception."""
+        after: Place | None = START
+        now = time.time()
+        while after is not None:
+            with self._errors():
+                found, after = page(self._connection, selection, now, after)
+            yield from found
+
+    def messages(self, selection: Selection = EVERYTHING, *, limit: int = 0) -> Iterator[QueuedMessage]:
+        """The messages with a recipient that is meant, oldest first; each with all its recipients.
 
         Args:
-            state: only messages with a recipient in that state, "" for any.
-            domain: only messages with a recipient of that domain (lower case), "" for any.
+            selection: which.
             limit: at most so many, 0 for all.
         """
-        last, given = -1, 0
-        while not limit or given < limit:
-            page = self._page(last, state, domain, min(PAGE_MESSAGES, limit - given) if limit else PAGE_MESSAGES)
-            for last, message in page:  # noqa: B007 - the key goes on from the last one
+        last, given = "", 0
+        for one in self.selected(selection):
+            if one.message_id == last:
+                continue
+            last = one.message_id
+            message = self.message(last)
+            if message is not None:  # else it was delivered meanwhile
                 yield message
-            given += len(page)
-            if not page:
-                return
+                given += 1
+                if given == limit:
+                    return
 
-    def _page(self, last: int, state: str, domain: str, most: int) -> list[tuple[int, QueuedMessage]]:
+    def totals(self) -> list[DomainTotal]:
+        """Counts, sizes and ages by domain."""
         with self._errors():
-            self._connection.execute("BEGIN")
-            try:
-                rows = self._connection.execute(_MESSAGES, (last, state, state, domain, domain, most)).fetchall()
-                return [(row[0], self._message(*row)) for row in rows]
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("COMMIT")
+            return totals(self._connection)
+
+    def body(self, message_id: str) -> StoredBody:
+        """A body. Raises SpoolUnhealthy when it isn't there, or not whole."""
+        number = id_number(message_id)
+        with self._errors():
+            row = self._connection.execute("SELECT size, body FROM message WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise SpoolUnhealthy(f"message {message_id} is not in the spool")
+        if row[1] is not None:
+            return StoredBody(row[0], row[1], "")
+        path = BodyFiles(self.base, mode=0, fsync=False).path(number)
+        try:
+            found = os.stat(path).st_size
+        except OSError as error:
+            raise SpoolUnhealthy(f"message {message_id}: its body can't be read: {error}") from error
+        if found != row[0]:
+            raise SpoolUnhealthy(f"message {message_id}: its body file has {found} of {row[0]} bytes")
+        return StoredBody(row[0], None, path)
 
     def message(self, message_id: str) -> QueuedMessage | None:
         """One message, or None when it is not there. Raises ValueError when the text is not a message id."""

@@ -202,6 +202,8 @@ class MemorySpool:
             if message is None:
                 continue
             old = message.recipients[change.index]
+            if change.expected not in ("", old.state):
+                continue
             anew = change.starts_anew
             past = Past(change.when_wall, change.state, old.attempts, "operator", change.note)
             message.recipients[change.index] = replace(

@@ -63,6 +63,7 @@ CREATE TABLE recipient (
     PRIMARY KEY (message, idx)
 ) WITHOUT ROWID;
 CREATE INDEX recipient_due ON recipient (due, message, idx, domain) WHERE state = 'queued';
+CREATE INDEX recipient_wish ON recipient (message, idx) WHERE wish <> '';
 INSERT INTO meta VALUES ('opens', 0), ('probe', 0);
 PRAGMA application_id = 1735617908;
 PRAGMA user_version = 2;
@@ -78,6 +79,7 @@ ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE recipient ADD COLUMN wish TEXT NOT NULL DEFAULT '';
 ALTER TABLE recipient ADD COLUMN history TEXT NOT NULL DEFAULT '';
 UPDATE recipient SET state = 'dead' WHERE state = 'failed';
+CREATE INDEX recipient_wish ON recipient (message, idx) WHERE wish <> '';
 PRAGMA user_version = 2;
 COMMIT;
 """,

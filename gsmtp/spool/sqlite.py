@@ -28,6 +28,7 @@ from gsmtp.spool.codec import encode_envelope, microseconds, seconds
 from gsmtp.spool.health import Counters, Health
 from gsmtp.spool.leases import Leases
 from gsmtp.spool.recent import RecentBodies
+from gsmtp.spool.selection import PAGE, START, DomainTotal, Place, Selected, Selection, page, totals
 from gsmtp.spool.writer import Entry, GroupWriter
 
 T = TypeVar("T")
@@ -343,6 +344,16 @@ class SqliteSpool:
             self._mailbox.call_soon(recorded, SpoolUnhealthy("the spool is closed") if rows else None)
             return
         self._writer.put(Entry(rows, recorded, is_outcome=is_outcome, messages=messages, finished=settled))
+
+    def select(
+        self, selection: Selection, after: Place = START, limit: int = PAGE
+    ) -> tuple[list[Selected], Place | None]:
+        """The next recipients that are meant; see `selection.page`. Blocks. Raises SpoolError."""
+        return self._read(page, selection, time.time(), after, limit)
+
+    def totals(self) -> list[DomainTotal]:
+        """Counts, sizes and ages by domain. Blocks, a second or two for a million. Raises SpoolError."""
+        return self._read(totals)
 
     # Reading, in native threads.
 

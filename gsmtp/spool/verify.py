@@ -1,7 +1,7 @@
 """Is a spool sound? Reads all of it, beside a running server or without one, changes nothing, and says what it finds.
 
 Rows are read in pages of a few hundred, so memory stays small however long the queue is. What may be under way in a
-running server (a body file whose row is not committed yet, a row whose file was just removed) is looked at a second time
+running server (a body file whose row is not committed yet, a row whose file was just removed) is looked at once more
 before it is called a finding. No gevent.
 """
 

@@ -30,7 +30,6 @@ from gsmtp.runtime.calls import Calls
 from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.server.service import Service
-from gsmtp.spool.base import State
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.testing.client import PolicyClient
 

@@ -20,6 +20,7 @@ from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.spool.base import State
 from gsmtp.spool.inspect import Inspector, NoSpool
+from gsmtp.spool.selection import Selection
 from tests.support.source import ROOT
 from tests.support.spool import (
     THRESHOLD,
@@ -35,10 +36,11 @@ from tests.support.spool import (
 )
 
 
-def _listed(base: Path, **wanted: Any) -> list[str]:
+def _listed(base: Path, state: str = "", limit: int = 0, **wanted: Any) -> list[str]:
     inspector = Inspector(str(base))
+    selection = Selection(states=(state,) if state else (), **wanted)
     try:
-        return [message.envelope.message_id for message in inspector.messages(**wanted)]
+        return [message.envelope.message_id for message in inspector.messages(selection, limit=limit)]
     finally:
         inspector.close()
 
@@ -177,6 +179,17 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "reply": "451 4.3.0 later",
             "hop": "127.0.0.1:25",
             "last_change": WALL,
+            "in_doubt_since": None,
+            "wish": "",
+            "history": [
+                {
+                    "when": WALL,
+                    "state": "queued",
+                    "attempts": 2,
+                    "hop": "127.0.0.1:25",
+                    "reply": "451 4.3.0 later",
+                }
+            ],
         }
     ]
 

@@ -1,0 +1,69 @@
+"""Changing what waits in the queue of the running server: every recipient that is meant, but those under way just now.
+
+In pages: what waits in memory goes back to the spool, a page's recipients are leased so that nobody else touches them,
+the change is written with the next group commit, and the leases end with it. No turn of the loop lies between the first
+and the second, so nothing can be delivered and changed at once.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+import gevent.event
+
+from gsmtp.control.command import CommandError
+from gsmtp.core.errors import SpoolError
+from gsmtp.spool.actions import Action, Changed
+from gsmtp.spool.base import Change
+from gsmtp.spool.selection import START, Place, Selection
+
+if TYPE_CHECKING:
+    from gsmtp.control.console import Console
+
+_WRITE_S = 60.0
+
+
+def change(console: Console, selection: Selection, action: Action) -> Changed:
+    """Do something to all recipients that are meant. Blocks the green thread. Raises CommandError."""
+    operations = console.operations
+    spool, delivery = operations.spool, operations.delivery
+    who = console.user or "the operator"
+    result = Changed()
+    last = ""
+    after: Place | None = START
+    try:
+        while after is not None:
+            found, after = spool.select(selection, after)
+            fitting = [one for one in found if one.state in action.states]
+            result.passed_over += len(found) - len(fitting)
+            if not fitting:
+                continue
+            delivery.give_back()
+            mine = [one for one in fitting if spool.lease(one.message_id, one.index)]
+            result.busy += len(fitting) - len(mine)
+            now = time.time()
+            _write(console, [action.make(one, who, now) for one in mine])
+            result.changed += len(mine)
+            for one in mine:
+                result.messages += one.message_id != last
+                last = one.message_id
+    except SpoolError as error:
+        raise CommandError(f"after {result.changed} recipients: {error}") from error
+    finally:
+        delivery.poke()
+    return result
+
+
+def _write(console: Console, changes: list[Change]) -> None:
+    if not changes:
+        return
+    written: gevent.event.AsyncResult[SpoolError | None] = gevent.event.AsyncResult()
+    console.operations.spool.change(changes, written.set)
+    try:
+        error = written.get(timeout=_WRITE_S)
+    except gevent.Timeout:
+        raise CommandError(f"the spool did not answer within {_WRITE_S:g} s; what was asked may still happen") from None
+    if error is not None:
+        raise error
