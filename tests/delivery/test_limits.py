@@ -68,7 +68,7 @@ def test_server_max_outbound_connections_of_a_binding_is_that_bindings_own() -> 
 def test_the_reserve_is_for_destinations_with_nothing_under_way() -> None:
     with _silent() as slow, _silent() as late:
         conf = compiled(
-            'server_max_outbound_connections = 10\nserver_reserve_outbound_connections = 1\n'
+            "server_max_outbound_connections = 10\nserver_reserve_outbound_connections = 1\n"
             f'gateway = "{slow.gateway}"\n'
             f'Domain "late.example" {{ gateway = "{late.gateway}" }}'
         )
