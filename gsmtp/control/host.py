@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gsmtp.auth.attempts import FailedAttempts
+from gsmtp.control.outbound_tracing import OutboundTraces
 from gsmtp.control.tracing import Traces
 from gsmtp.core.clock import SystemClock
 
@@ -59,6 +60,7 @@ class Host:
 
     statistics: Statistics = field(default_factory=Statistics)
     traces: Traces = field(default_factory=Traces)
+    outbound_traces: OutboundTraces = field(default_factory=OutboundTraces)
     seats: dict[Seat, Any] = field(default_factory=dict)
     attempts: FailedAttempts = field(default_factory=lambda: FailedAttempts(SystemClock()))
     is_closing: bool = False

@@ -99,3 +99,4 @@ def end_sessions(host: Host) -> None:
     gevent.joinall(busy, timeout=_LAST_WORDS_S)
     gevent.killall([thread for thread in host.seats.values()], timeout=_LAST_WORDS_S)
     host.traces.close()
+    host.outbound_traces.close()

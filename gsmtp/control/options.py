@@ -99,7 +99,7 @@ TRACE_SMTP_MODE: Option[int] = declare(
         kind=kinds.mode,
         default=0o640,
         scopes=GLOBAL,
-        doc="Permission bits of the files that ``trace inbound add`` makes.",
+        doc="Permission bits of the files that ``trace smtp add`` and ``trace inbound add`` make.",
         source="Momentum: trace_smtp_mode",
     )
 )

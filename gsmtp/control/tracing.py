@@ -8,13 +8,13 @@ masked. Source: reference/console-and-logs.md section 4.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gsmtp.config.scopes import client_address
+from gsmtp.control.trace_files import FileTracer, Register, TraceFile, split, told
 from gsmtp.sasl.mechanism import load_mechanisms
 from gsmtp.smtp.session import Session
 
@@ -24,80 +24,32 @@ if TYPE_CHECKING:
     from gsmtp.smtp.facts import Facts
 
 MASKED: Final = b"[masked]"
-_LONGEST: Final = 8192
 _AUTH: Final = re.compile(rb"(?i)\s*(auth)(?:\s+(\S+))?(.*)", re.DOTALL)
 
 
-class TraceFile(Protocol):
-    """Where lines go (`gsmtp.observe.files.LogFile`)."""
-
-    def write(self, line: bytes) -> None:
-        """Take one line with its end. Must not block."""
-
-    def reopen(self) -> None:
-        """Open the file of that name anew. Must not block."""
-
-    def close(self) -> None:
-        """Write what is left and close."""
-
-
 @dataclass(slots=True, eq=False)
-class Tracer:
+class Tracer(FileTracer):
     """One trace.
 
     Args:
-        number: by which it is removed.
         network: whose sessions, None for all.
-        path: of the file.
-        file: takes the lines.
-        written: bytes so far.
     """
 
-    number: int
-    network: IPv4Network | IPv6Network | None
-    path: str
-    file: TraceFile
-    written: int = 0
+    network: IPv4Network | IPv6Network | None = None
 
     def wants(self, client_ip: str) -> bool:
         """Whether a client's session is written."""
         return self.network is None or client_address(client_ip) in self.network
 
-    def write(self, line: bytes) -> None:
-        """Write a line."""
-        self.written += len(line)
-        self.file.write(line)
 
-
-@dataclass(slots=True, eq=False)
-class Traces:
+class Traces(Register[Tracer]):
     """All traces that are registered."""
 
-    tracers: dict[int, Tracer] = field(default_factory=dict)
-    _last: int = 0
+    __slots__ = ()
 
     def add(self, network: IPv4Network | IPv6Network | None, path: str, file: TraceFile) -> Tracer:
         """Register one."""
-        self._last += 1
-        tracer = self.tracers[self._last] = Tracer(self._last, network, path, file)
-        return tracer
-
-    def remove(self, number: int) -> Tracer | None:
-        """Forget one; its file is closed."""
-        tracer = self.tracers.pop(number, None)
-        if tracer is not None:
-            tracer.file.close()
-        return tracer
-
-    def reopen(self) -> None:
-        """Open all files anew, after what was written until now."""
-        for tracer in self.tracers.values():
-            tracer.file.reopen()
-
-    def close(self) -> None:
-        """Forget all."""
-        for number in list(self.tracers):
-            self.remove(number)
+        return self.register(lambda number: Tracer(number, path, file, 0, network))
 
     def of(self, client_ip: str) -> list[Tracer]:
         """Those that want a client's session."""
@@ -153,32 +105,19 @@ class TracedSession(Session):
 
     def _split(self, side: bytes, data: bytes, shown: Callable[[bytes], bytes]) -> bytes:
         """Write whole lines; what is left."""
-        *lines, rest = data.split(b"\n")
-        for line in lines:
-            self._write(side, shown(line.removesuffix(b"\r")))
-        if len(rest) > _LONGEST:
-            self._write(side, shown(rest))
-            rest = b""
-        return rest
+        return split(data, lambda line: self._write(side, shown(line)))
 
     def _write(self, side: bytes, text: bytes) -> None:
         facts = self.facts
         tracers = self._traces.of(facts.client_ip)
         if not tracers:
             return
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         ip = f"[{facts.client_ip}]" if ":" in facts.client_ip else facts.client_ip
         client = f"{ip}:{facts.client_port}" if facts.client_port else "unix"
-        line = f"{stamp} {facts.connection_id} {client} ".encode() + side + b": " + _printable(text) + b"\n"
+        line = told(facts.connection_id, client, side, text)
         for tracer in tracers:
             tracer.write(line)
 
 
 def _without_challenge(line: bytes) -> bytes:
     return b"334 " + MASKED if line.startswith(b"334 ") and len(line) > 4 else line
-
-
-def _printable(text: bytes) -> bytes:
-    r"""No client can forge a line or move a terminal's cursor: controls are shown as ``\xNN``."""
-    return re.sub(rb"[\x00-\x08\x0b-\x1f\x7f]", lambda match: b"\\x%02x" % match[0][0], text)

@@ -5,14 +5,12 @@ Source: reference/console-and-logs.md section 4.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gsmtp.control.command import CommandError, Output, command
-from gsmtp.control.options import TRACE_SMTP_MODE
+from gsmtp.control.trace_files import open_file
 from gsmtp.core.address import parse_network
-from gsmtp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
@@ -35,18 +33,9 @@ def add(console: Console, words: Sequence[str]) -> Output:
         network = None if where == "*" else parse_network(where)
     except ValueError as error:
         raise CommandError(f"'{where}' is no network: {error}") from None
-    if not os.path.isabs(path):
-        raise CommandError(f"'{path}' is no absolute path: the server has another directory than you")
-    operations = console.operations
     traces = console.host.traces
-    if any(tracer.path == path for tracer in traces.tracers.values()):
-        raise CommandError(f"{path} is written by another trace")
-    try:
-        file = operations.open_log(path, operations.configuration.view[TRACE_SMTP_MODE])
-    except ConfigError as error:
-        raise CommandError(str(error)) from None
-    tracer = traces.add(network, path, file)
-    operations.service.make_session = traces.make_session
+    tracer = traces.add(network, path, open_file(console, path))
+    console.operations.service.make_session = traces.make_session
     return Output((f"Registered inbound tracer #{tracer.number}",), {"id": tracer.number})
 
 
