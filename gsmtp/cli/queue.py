@@ -22,7 +22,7 @@ from gsmtp.config.source import read
 from gsmtp.config.view import View
 from gsmtp.core.errors import ConfigError
 from gsmtp.spool.actions import ACTIONS
-from gsmtp.spool.inspect import Inspector, NoSpool
+from gsmtp.spool.inspect import Inspector, NoSpool, look
 from gsmtp.spool.options import SPOOLBASE
 
 EXAMPLES = """\
@@ -95,6 +95,11 @@ def run(args: argparse.Namespace) -> int:
     base = spool_directory(conf, args.spool)
     if args.action == "show":
         return _show(args, base, ids)
+    try:
+        look(base)
+    except NoSpool as error:
+        print(f"{error}: it is made when the server first starts", file=sys.stderr)
+        return 1 if ids else 0
     if args.action == "export":
         return run_export(args, base, ids)
     return run_change(args, base, conf, ids)
