@@ -119,7 +119,14 @@ class Receiver:
         mark = _once(job.mark)
         outcomes: list[Outcome] = []
         for recipients in [list(job.recipients)] if is_json else _groups(job.recipients):
-            outcomes += [self._judged(job, recipients, is_json, mark)] * len(recipients)
+            try:
+                outcome = self._judged(job, recipients, is_json, mark)
+            except (DeliveryError, SpoolError) as error:
+                if not outcomes:
+                    raise
+                # others of this job were answered already, and are not to be asked again
+                outcome = Outcome(451, f"451 4.3.0 [internal] not posted: {error}", self.hop)
+            outcomes += [outcome] * len(recipients)
         return outcomes
 
     def _judged(self, job: Job, recipients: Sequence[Recipient], is_json: bool, mark: Callable[[], None]) -> Outcome:
@@ -160,6 +167,7 @@ class Receiver:
                     connection.close()  # it was closed while it was idle; the key tells a receiver that isn't so sure
                     connection = None
             if connection is None:
+                job.connecting()
                 connection = self._connect(end)
                 answer = self._exchange(connection, request, mark, end)
         except HttpTrouble as error:

@@ -27,7 +27,7 @@ from gsmtp.config.view import View
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
-from gsmtp.delivery.transport import Job, Outcome, Tools
+from gsmtp.delivery.transport import Job, Outcome, Throttled, Tools
 from gsmtp.delivery.transports.webhook import WebhookTransport
 from gsmtp.delivery.worker import green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
@@ -252,6 +252,24 @@ def test_many_recipients_are_spread_over_requests_whose_header_servers_take(benc
     assert len({one.headers["idempotency-key"] for one in app.requests}) == len(app.requests)
 
 
+def test_requests_that_were_answered_count_when_a_later_one_of_the_job_is_not_made(bench: Bench) -> None:
+    given = envelope(*(f"{number:03}-{'x' * 60}@example.com" for number in range(60)))
+    asked: list[int] = []
+
+    def once() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise Throttled("451 4.4.5 [internal] not now")
+
+    with Receiver(lambda _: answer("200 OK", b"", "Connection: close")) as app:
+        bench.configure(app.url)
+        got = bench.deliver(envelope=given, connecting=once)
+    told = json.loads(app.requests[0].headers["x-gsmtp-envelope"])["recipients"]
+    assert len(app.requests) == 1
+    assert [one.code for one in got] == [250] * len(told) + [451] * (60 - len(told))
+    assert got[-1].reply == "451 4.3.0 [internal] not posted: 451 4.4.5 [internal] not now"
+
+
 def test_a_connection_is_used_again_and_replaced_when_it_was_closed_meanwhile(bench: Bench) -> None:
     """The receiver closes after the second answer, as one does whose patience with idle connections is over."""
     with Receiver(lambda taken: b"" if taken.connection == 1 and len(app.requests) == 3 else OK) as app:
@@ -259,6 +277,21 @@ def test_a_connection_is_used_again_and_replaced_when_it_was_closed_meanwhile(be
         assert [bench.one().code for _ in range(3)] == [250, 250, 250]
     assert app.connections == 2
     assert [one.connection for one in app.requests] == [1, 1, 1, 2]
+
+
+def test_a_throttle_is_asked_for_connections_alone_and_leaves_the_circuit_as_it_is(bench: Bench) -> None:
+    asked: list[int] = []
+
+    def no_more() -> None:
+        raise Throttled("451 4.4.5 [internal] not now")
+
+    with Receiver() as app:
+        bench.configure(app.url, "circuit_failures = 1")
+        with pytest.raises(Throttled):
+            bench.deliver(connecting=no_more)
+        assert [bench.one(connecting=lambda: asked.append(1)).code for _ in range(2)] == [250, 250]
+    assert asked == [1]
+    assert app.connections == 1
 
 
 def test_a_large_body_is_streamed_from_its_file(bench: Bench, tmp_path: Path) -> None:
