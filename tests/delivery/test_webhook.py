@@ -9,9 +9,12 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import resource
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +39,7 @@ from tests.delivery.kit import envelope, resolver, stored
 from tests.support.certificates import Authority
 from tests.support.inprocess import running
 from tests.support.receiver import OK, Receiver, Taken, answer
+from tests.support.source import ROOT
 
 SECRET = "a secret of the tests"
 NASTY = (
@@ -658,6 +662,32 @@ def test_a_secret_that_cannot_be_read_stops_the_load_with_its_place(bench: Bench
         bench.configure("https://x/", secret=f'"file:{tmp_path}/empty"')
     with pytest.raises(ConfigError, match=r"webhook\.conf:6:\d+: error: the authorities in /no/such can't be used"):
         bench.configure("https://x/", 'tls_ca = "/no/such"')
+
+
+@pytest.mark.parametrize("form", ["raw", "json"])
+def test_the_receiver_of_the_docs_takes_what_is_ours_and_nothing_else(bench: Bench, tmp_path: Path, form: str) -> None:
+    text = (ROOT / "docs" / "transports.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r'^```python\n("""Takes mail from gsmtp.*?)^```$', text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "receiver.py").write_text(source)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = [sys.executable, str(tmp_path / "receiver.py"), str(port), SECRET]
+    application = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        bench.configure(f"http://127.0.0.1:{port}/", f'format = "{form}" circuit_failures = 0')
+        with gevent.Timeout(20, AssertionError("it doesn't listen")):
+            while (first := bench.one()).reply.startswith("451 4.4.1"):
+                gevent.sleep(0.02)
+        again = bench.one()
+        bench.configure(f"http://127.0.0.1:{port}/", f'format = "{form}"', secret='"another secret of the tests"')
+        forged = bench.one(envelope=envelope("ann@example.com", message_id="00/01-00042-00000002"))
+    finally:
+        application.kill()
+        shown = application.communicate()[0].decode()
+    assert (first.code, again.code) == (250, 250)
+    assert forged.reply == "554 5.3.0 HTTP 403 Forbidden"
+    assert shown.count("from@example.net ['ann@example.com', 'bob@example.com']") == 1
+    assert len(shown.splitlines()) == 1
 
 
 # --- a whole server ---------------------------------------------------------------------------------------------------
