@@ -61,8 +61,8 @@ docs-fresh: $(VENV)/.run ## docs/options.md and docs/commands.md say what the de
 	@$(BIN)/gsmtp console --commands --markdown | diff -u docs/commands.md - > $(VENV)/commands.diff \
 		|| { head -n 20 $(VENV)/commands.diff; echo "docs/commands.md is stale: run 'make docs'"; exit 1; }
 
-tests: $(VENV)/.dev ## pytest; PYTEST_ARGS='-k name' picks
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+tests: $(VENV)/.dev ## pytest, a file a process at a time; PYTEST_ARGS='-k name' picks
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.dev peers ## Kill nodes of a RabbitMQ cluster while mail flows, in both modes; says what was measured
 	$(BIN)/python -m pytest -q -s -m "" tests/cluster $(PYTEST_ARGS)

@@ -50,6 +50,7 @@ setup(
             "mypy>=1.15",
             "pytest>=8.2",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.9",
             "types-gevent>=25.4",
             "types-PyYAML>=6.0.12",
