@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gsmtp.auth.attempts import FailedAttempts
 from gsmtp.control.outbound_tracing import OutboundTraces
+from gsmtp.control.queue_counts import QueueCounts
 from gsmtp.control.tracing import Traces
 from gsmtp.core.clock import SystemClock
 
@@ -54,6 +55,7 @@ class Host:
 
     Attributes:
         seats: the sessions that are open, each with its green thread.
+        queue: what was counted in it last.
         attempts: failed logins by address; those of SMTP are counted elsewhere.
         is_closing: whether the server stops: no session takes another command.
     """
@@ -62,5 +64,6 @@ class Host:
     traces: Traces = field(default_factory=Traces)
     outbound_traces: OutboundTraces = field(default_factory=OutboundTraces)
     seats: dict[Seat, Any] = field(default_factory=dict)
+    queue: QueueCounts = field(default_factory=QueueCounts)
     attempts: FailedAttempts = field(default_factory=lambda: FailedAttempts(SystemClock()))
     is_closing: bool = False

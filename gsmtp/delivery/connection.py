@@ -129,12 +129,14 @@ class Connection:
 
     Attributes:
         observer: who sees what is said, None for nobody.
+        domain: of the first recipient of its last transaction, "" before there was one.
     """
 
     def __init__(self, sock: HopSocket, client: Client, hop: Address) -> None:
         self.client = client
         self.hop = hop
         self.observer: Observer | None = None
+        self.domain = ""
         self._is_certificate = False
         self._sock: HopSocket | None = sock
         CONNECTIONS.add(self)
@@ -218,6 +220,7 @@ class Connection:
     def deliver(self, job: Job, limits: Limits, native: Native) -> list[Outcome]:
         """Make one transaction: one Outcome a recipient. Raises DeliveryError when the body can't be read."""
         client = self.client
+        self.domain = job.recipients[0].domain
         is_small = job.body.data is not None
         client.begin(job.envelope, job.recipients, job.body.size_bytes, is_small=is_small)
         replies = client.replies

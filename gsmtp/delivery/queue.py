@@ -24,6 +24,7 @@ from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.domain_counts import DomainCounts
 from gsmtp.delivery.failures import Failures, KeepAll
 from gsmtp.delivery.gates import GateKeeper
 from gsmtp.delivery.handover import Handover
@@ -213,6 +214,15 @@ class Delivery:
             connections_idle=len(self._tools.connections),
             hops_down=len(self._tools.health.down()),
         )
+
+    def route(self, domain: str, binding: str = "") -> Route:
+        """How mail for a domain is handed on. Raises DeliveryError when there is no way."""
+        return self._router.route(domain, binding)
+
+    @property
+    def domain_counts(self) -> DomainCounts:
+        """What was delivered and what failed by domain."""
+        return self._worker.counts
 
     @property
     def dns(self) -> DnsCounts:

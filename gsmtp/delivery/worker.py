@@ -24,6 +24,7 @@ from gsmtp.core.records import Attempt
 from gsmtp.core.stages import Stage
 from gsmtp.delivery.backoff import GiveUp, RetryPolicy, after_failure
 from gsmtp.delivery.bounce_options import NEVER_ATTEMPT_EXPIRED_MESSAGES
+from gsmtp.delivery.domain_counts import DomainCounts
 from gsmtp.delivery.failures import Failures
 from gsmtp.delivery.hops import is_address
 from gsmtp.delivery.router import Domains, Route
@@ -135,6 +136,7 @@ class Worker:
         self._log = log
         self._failures = failures
         self._transports: dict[str, Transport] = {}
+        self.counts = DomainCounts()
 
     def configure(self, configuration: Domains) -> None:
         """Tell transports with stanzas of their own which there are from now on. Doesn't block."""
@@ -275,6 +277,8 @@ class Worker:
         kind = {State.DELIVERED: "delivered", State.QUEUED: "deferred"}.get(record.state, "failed")
         if outcome.reply is BLACKHOLED:
             kind = "failed"  # forgotten as asked for, and logged as a failure (reference/esmtp-listener.md section 6)
+        if kind != "deferred":
+            self.counts.count(due.domain, is_delivered=kind == "delivered")
         self._log.delivery(
             Attempt(
                 kind=kind,

@@ -73,6 +73,7 @@ class Selected:
         size_bytes: of the message.
         received_wall: of the message.
         sender: the reverse-path.
+        binding: that policy chose for it, "" for none.
     """
 
     message_id: str
@@ -85,6 +86,7 @@ class Selected:
     size_bytes: int
     received_wall: float
     sender: str
+    binding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ class DomainTotal:
 
 
 _COLUMNS = """recipient.message, recipient.idx, name, address, recipient.domain, state, attempts, due, size, received,
-    CASE WHEN json_valid(envelope) THEN envelope ->> 'from' ELSE '' END"""
+    CASE WHEN json_valid(envelope) THEN envelope ->> 'from' ELSE '' END,
+    CASE WHEN instr(envelope, '"bind":') AND json_valid(envelope)
+        THEN coalesce(envelope ->> ('$.to[' || idx || '].bind'), '') ELSE '' END"""
 _TOTALS = """
 SELECT domain, state, count(*), sum(size), min(received)
 FROM recipient CROSS JOIN message ON message.id = recipient.message
@@ -165,8 +169,8 @@ def page(
         (*after, *(window or ()), *values, limit),
     ).fetchall()
     found = [
-        Selected(name, index, address, domain, state, attempts, seconds(due), size, seconds(received), sender or "")
-        for _, index, name, address, domain, state, attempts, due, size, received, sender in rows
+        Selected(name, index, address, domain, state, attempts, seconds(due), size, seconds(received), sender or "", by)
+        for _, index, name, address, domain, state, attempts, due, size, received, sender, by in rows
     ]
     if len(rows) == limit:
         return found, (rows[-1][0], rows[-1][1])

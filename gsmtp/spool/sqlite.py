@@ -19,12 +19,13 @@ from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolUnhealthy
 from gsmtp.core.ids import number as id_number
 from gsmtp.runtime.native import HubMailbox, NativePool, native_lock
-from gsmtp.spool import recover, schema, store
+from gsmtp.spool import domains, recover, schema, store
 from gsmtp.spool.ballast import Ballast
 from gsmtp.spool.base import BodyWriter, Change, Committed, Due, Notice, Record, State, StoredBody
 from gsmtp.spool.bodies import Body
 from gsmtp.spool.body_files import BodyFiles
 from gsmtp.spool.codec import encode_envelope, microseconds, seconds
+from gsmtp.spool.domains import Waiting
 from gsmtp.spool.health import Counters, Health
 from gsmtp.spool.leases import Leases
 from gsmtp.spool.recent import RecentBodies
@@ -354,6 +355,16 @@ class SqliteSpool:
     def totals(self) -> list[DomainTotal]:
         """Counts, sizes and ages by domain. Blocks, a second or two for a million. Raises SpoolError."""
         return self._read(totals)
+
+    def waiting(self, *, with_bindings: bool) -> list[Waiting]:
+        """How much is queued by domain, and by binding where asked for. Blocks, up to seconds for a million. Raises
+        SpoolError."""
+        return self._read(domains.waiting, time.time(), with_bindings)
+
+    def queued(self) -> tuple[int, int]:
+        """How much is queued: due by now, and due later. Blocks, a tenth of a second for a million. Raises
+        SpoolError."""
+        return self._read(domains.total, time.time())
 
     # Reading, in native threads.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.queue_counts import queued
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
@@ -62,15 +63,18 @@ def numbers(console: Console) -> dict[str, int | float]:
     stats = operations.delivery.stats()
     since = statistics.since(counts(operations))
     passed_s = max(time.monotonic() - statistics.since_mono, 0.001)
-    active = stats.active + stats.waiting
+    try:
+        active, delayed = queued(console)
+    except CommandError:  # all the other numbers are wanted more than ever then
+        active, delayed = stats.active + stats.waiting, stats.delayed
     return {
         "outbound_concurrency": stats.active,
         "inbound_concurrency": len(operations.service.connections),
         "active_domains": operations.delivery.active_destinations,
         "active_queue": active,
-        "delayed_queue": stats.delayed,
+        "delayed_queue": delayed,
         "destaged_queue": 0,
-        "total_queue": active + stats.delayed,
+        "total_queue": active + delayed,
         "pending_dns_queries": operations.delivery.dns.pending,
         **since,
         "query_rate": round((since["dns_a_queries"] + since["dns_mx_queries"]) / passed_s, 2),
