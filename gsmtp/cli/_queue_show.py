@@ -153,6 +153,7 @@ def _moment(wall_s: float) -> str:
 
 
 def size_text(size_bytes: int) -> str:
+    """A size for people."""
     if size_bytes < 1024:
         return f"{size_bytes} B"
     size, units = size_bytes / 1024, ["KiB", "MiB", "GiB"]

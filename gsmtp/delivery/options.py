@@ -123,8 +123,7 @@ EHLO_HOSTNAME: Option[str] = declare(
         kind=kinds.word,
         default="__hostname__",
         scopes=OUTBOUND,
-        doc="Name said in EHLO; ``__hostname__`` is Hostname, ``__message__`` the domain of "
-        "the envelope sender.",
+        doc="Name said in EHLO; ``__hostname__`` is Hostname, ``__message__`` the domain of the envelope sender.",
         source="Momentum: ehlo_hostname",
     )
 )

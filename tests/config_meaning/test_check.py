@@ -103,8 +103,8 @@ LISTENER = 'ESMTP_Listener { Listen ":25" { } }\n'
         ),
         (
             'static_routes { target = "mail.example:25" }',
-            "1:26: error: value 'mail.example:25' is not valid for option 'target': 'mail.example' is not an IP address "
-            '[write target = "10.0.0.20:25" or "[2001:db8::1]:25"]',
+            "1:26: error: value 'mail.example:25' is not valid for option 'target': 'mail.example' is not an IP "
+            'address [write target = "10.0.0.20:25" or "[2001:db8::1]:25"]',
         ),
         (
             "hostname = ( a b )",

@@ -72,7 +72,7 @@ def _send(server: Server, recipient: bytes, count: int = 1) -> list[str]:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[tuple[Server, Sink]]:
     """A server with a console, and its next hop."""
-    refused = {b"nobody@gone.example": b"550 5.1.1 no such user\r\n"}
+    refused: dict[bytes, bytes | str] = {b"nobody@gone.example": b"550 5.1.1 no such user\r\n"}
     with Sink(rcpt=refused) as sink, serving(tmp_path, CONF.replace("SINK", sink.gateway)) as server:
         yield server, sink
 

@@ -111,7 +111,9 @@ def test_a_refusal_is_the_reply_of_its_command(server: Running, phase: str, verd
 
 @pytest.mark.parametrize("phase", ["each_rcpt", "final"])
 @pytest.mark.parametrize(("verdict", "wire"), REFUSALS, ids=lambda value: type(value).__name__)
-def test_a_refused_recipient_is_kept_with_its_failure_for_the_bounce(server: Running, phase: str, verdict: Verdict, wire: bytes) -> None:
+def test_a_refused_recipient_is_kept_with_its_failure_for_the_bounce(
+    server: Running, phase: str, verdict: Verdict, wire: bytes
+) -> None:
     before = len(spooled(server))
     replies, is_closed = _session(server, {phase: verdict})
     assert replies["data"].startswith(b"250 OK ")
