@@ -116,13 +116,23 @@ def perform(console: Console, request: Request) -> Answer:
     try:
         command, words = find(request.words, console)
         output = command.run(console, words)
+        if request.form == "json":
+            lines: Iterable[str] = _begun(_json(output))
+        elif request.form == "xml":
+            lines = _begun(_xml(command.name, output))
+        else:
+            lines = _begun(output.lines)
     except CommandError as error:
         return refused(str(error), request.form)
-    if request.form == "json":
-        return Answer(True, "", _json(output))
-    if request.form == "xml":
-        return Answer(True, "", _xml(command.name, output))
-    return Answer(True, "", output.lines)
+    return Answer(True, "", lines)
+
+
+def _begun(lines: Iterable[str]) -> Iterable[str]:
+    """A listing whose first line is made already: what goes wrong before it can still be said by the status line."""
+    if not isinstance(lines, Iterator):
+        return lines
+    first = next(lines, None)
+    return () if first is None else chain((first,), lines)
 
 
 def refused(text: str, form: str = "") -> Answer:

@@ -1,6 +1,6 @@
 """How much waits in the queue, for commands that tell: from the spool's index, and not counted anew too often.
 
-A count that takes long (a tenth of a second for a million recipients) is good for twenty times as long; short ones are
+A count that takes long (half a second for a million recipients) is good for twenty times as long; short ones are
 made each time.
 """
 

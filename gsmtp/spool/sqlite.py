@@ -362,7 +362,7 @@ class SqliteSpool:
         return self._read(domains.waiting, time.time(), with_bindings)
 
     def queued(self) -> tuple[int, int]:
-        """How much is queued: due by now, and due later. Blocks, a tenth of a second for a million. Raises
+        """How much is queued: due by now, and due later. Blocks, half a second for a million. Raises
         SpoolError."""
         return self._read(domains.total, time.time())
 

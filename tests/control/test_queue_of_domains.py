@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gsmtp.core.errors import SpoolUnhealthy
 from tests.support.console import ConsoleClient, console_of
 from tests.support.inprocess import Running, running
 from tests.support.sink import Sink
@@ -22,6 +23,13 @@ Control_Listener {{ Listen "{folder}/control" {{ }} }}
 Domain "delayed.example" {{ gateway = "{later}"  retry_interval = 1000  max_outbound_connections = 1 }}
 Domain "still.example" {{ suspend_delivery = true }}
 Domain "good.example" {{ gateway = "{good}" }}
+"""
+
+CHOOSER = """
+from gsmtp.api import Hook
+class Chooser(Hook):
+    def set_binding(self, message):
+        message.binding = {"n": "news", "m": "bills"}.get(message.rcptto[:1], "")
 """
 
 
@@ -169,3 +177,48 @@ def test_a_domain_is_failed(server: Running, console: ConsoleClient) -> None:
     assert console.lines("fail domain still.example") == ["still.example purged. 2 messages failed."]
     server.wait_for(lambda: not [one for one in server.queued() if one[0] in ids], "its messages are gone")
     assert console.data("domain still.example")["failed"] == 2
+
+
+def test_a_spool_that_can_not_be_read_is_told_by_the_status(server: Running, console: ConsoleClient) -> None:
+    spool = server.supervisor._spool
+    console.lines("showqueue still.example")
+
+    def broken(*_args: object) -> None:
+        raise SpoolUnhealthy("can't be read")
+
+    whole = spool._read
+    spool._read = broken  # type: ignore[method-assign, assignment]
+    try:
+        for line in ("showqueue still.example", "mailq", "delayed", "domain all", "domain x.example", "queue list"):
+            assert console.say(line) == ["ERR can't be read"], line
+        assert console.say("flush domain still.example") == ["ERR after 0 recipients: can't be read"]
+        assert console.lines("summary")[0] == "Summary Statistics"  # what can be told is told
+    finally:
+        spool._read = whole  # type: ignore[method-assign]
+
+
+def test_bindings_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "chooser.py").write_text(CHOOSER)
+    conf = f"""
+    relay_domains = ( "a.example" "b.example" )
+    Binding_Group "shared" {{ Binding "news" {{ }} }}
+    Binding "bills" {{ }}
+    scriptlet "scriptlet" {{ script "chooser" {{ source = "chooser.py" }} }}
+    ESMTP_Listener {{ Listen "127.0.0.1:0" {{ }} }}
+    Control_Listener {{ Listen "{tmp_path}/control" {{ }} }}
+    """
+    with running(tmp_path, conf) as server:
+        client = server.client().greet()
+        for recipient in (b"n@a.example", b"m@a.example", b"o@a.example", b"n@b.example"):
+            assert client.transaction(recipient=recipient).startswith(b"250 ")
+        console = console_of(server)
+        assert console.lines("mailq")[2:] == [
+            "default/bills                                    a.example       1       0",
+            "default/default                                  a.example       1       0",
+            "shared/news                                      a.example       1       0",
+            "shared/news                                      b.example       1       0",
+        ]
+        assert [one["domain"] for one in console.data("mailq --binding news")] == ["a.example", "b.example"]
+        assert [one["recipient"] for one in console.data("showqueue a.example")] == ["o@a.example"]
+        assert console.lines("showqueue binding news a.example")[0].startswith("[active/news] ")
+        assert len(console.data("showqueue binding all a.example")) == 3

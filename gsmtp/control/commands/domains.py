@@ -61,8 +61,9 @@ def mailq(console: Console, words: Sequence[str]) -> Output:
         if (not domains or one.domain in domains) and (not bindings or (one.binding or DEFAULT) in bindings)
     ]
     largest = heapq.nlargest(limit, found, key=lambda one: one.active + one.delayed)
+    names = console.operations.configuration.binding_names
     rows = sorted(
-        (_group(console, one), one.binding or DEFAULT, one.domain, one.active, one.delayed) for one in largest
+        (names(one.binding).group, one.binding or DEFAULT, one.domain, one.active, one.delayed) for one in largest
     )
     lines = [_MAILQ_ROW.format("Group/Binding", "Domain", "AQ", "DQ"), "-" * 74]
     lines += [_MAILQ_ROW.format(f"{group}/{binding}", *more) for group, binding, *more in rows]
@@ -84,13 +85,6 @@ def _wanted(words: Sequence[str]) -> tuple[set[str], set[str], int]:
     if not given["limit"][-1].isdigit() or not int(given["limit"][-1]):
         raise CommandError(f"'{given['limit'][-1]}' is no limit: a number from 1 on is expected")
     return {normal_domain(one) for one in given["domain"]}, set(given["binding"]), int(given["limit"][-1])
-
-
-def _group(console: Console, one: Waiting) -> str:
-    try:
-        return console.operations.delivery.route(one.domain, one.binding).group
-    except DeliveryError:
-        return DEFAULT
 
 
 # --- active, delayed, domain all
