@@ -264,7 +264,7 @@ class SqliteSpool:
         rows = [store.mark_row(number, index, when_wall) for index in indexes]
         for start in range(0, len(rows), store.MOST_ROWS):
             is_last = start + store.MOST_ROWS >= len(rows)
-            self._writer.put(Entry(rows[start : start + store.MOST_ROWS], done if is_last else None))
+            self._writer.put(Entry(rows[start : start + store.MOST_ROWS], done if is_last else None, is_step=True))
 
     def change(self, changes: Sequence[Change], done: Committed | None = None) -> None:
         """Write what an operator wants with the next group; see `base.Spool.change`. Raises ValueError for a state

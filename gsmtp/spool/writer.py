@@ -38,6 +38,7 @@ class Entry:
         done: called on the hub with None or the reason; None when nobody waits, or no longer.
         size_bytes: of bodies in the rows.
         is_outcome: outcomes are tried again until they are written; all else is refused.
+        is_step: a step of a delivery, which frees room in the end: written on a short disk too, but tried only once.
         messages: new messages among the rows.
         filed: the message's number when its body is in a file, else 0.
         finished: numbers of messages of which a recipient is settled.
@@ -47,6 +48,7 @@ class Entry:
     done: Done | None
     size_bytes: int = 0
     is_outcome: bool = False
+    is_step: bool = False
     messages: int = 0
     filed: int = 0
     finished: tuple[int, ...] = field(default=())
@@ -172,9 +174,9 @@ class GroupWriter:
             return
         if self._health.is_near:
             self._health.measure()
-        if isinstance(self._health.short, SpoolFull):  # what room there is belongs to the outcomes
-            self._refuse([entry for entry in entries if not entry.is_outcome], self._health.short)
-            entries = [entry for entry in entries if entry.is_outcome]
+        if isinstance(self._health.short, SpoolFull):  # what room there is belongs to the deliveries
+            self._refuse([entry for entry in entries if not (entry.is_outcome or entry.is_step)], self._health.short)
+            entries = [entry for entry in entries if entry.is_outcome or entry.is_step]
             if not entries:
                 return
         try:

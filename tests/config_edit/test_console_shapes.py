@@ -150,8 +150,6 @@ def test_a_bad_value_changes_nothing_and_says_why(desk: Desk) -> None:
         ("config set esmtp_listener listen :25 listen_backlog 5",
          "Listen_Backlog takes effect when the socket is made anew."),
         ("config set hostname x.example", "Hostname = x.example"),
-        ("config set binding b1 bind_address 10.0.0.1",
-         "Stanza Binding is not served: all mail is sent from the system's own address."),
     ],
 )  # fmt: skip
 def test_what_takes_no_effect_at_once_is_said(desk: Desk, line: str, remark: str) -> None:
