@@ -1,61 +1,55 @@
-"""What is delivered when: a bounded window of due recipients in memory, everything else stays in the spool.
+"""What is delivered when: looks into the spool for what is due, and joins the parts that see to the rest.
 
-Leases come from `Spool.due` alone; `notify` says only that a look is worth while and keeps the envelope at hand. So
-nothing is tried twice at a time, and a message that was in flight when the process ended is due again at the next
-start.
+Leases come from the spool, for what a look finds or for what was just accepted, which goes into its lane without a
+look. So nothing is tried twice at a time, and a message that was in flight when the process ended is due again at the
+next start.
 
-Recipients of one message with one destination make a Batch; batches of one destination wait in its Lane, from where the
-Runner starts them. A lane holds at most a quarter of what the others leave free of the window; beyond that its domains
-are left out of the look-ups until it has drained. So however many destinations are slow or dead, there is always room
-for one more. What was just accepted goes into its lane at once, without a look into the spool.
+Recipients of one message with one destination make a Batch; batches of one destination wait in its Lane
+(`delivery.admission`), of which all together hold no more than the window (`delivery.window`); the Runner starts them.
+So however many destinations are slow or dead, there is always room for one more.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
 
-from gsmtp.config.view import View
 from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
-from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
-from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.core.errors import ConfigError, SpoolError
+from gsmtp.delivery.admission import Admission
 from gsmtp.delivery.domain_counts import DomainCounts
 from gsmtp.delivery.failures import Failures, KeepAll
 from gsmtp.delivery.gates import GateKeeper
 from gsmtp.delivery.handover import Handover
-from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
+from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache
 from gsmtp.delivery.limit_options import (
-    MAX_OUTBOUND_CONNECTIONS,
-    MAX_RECIPIENTS_PER_BATCH,
     SERVER_MAX_OUTBOUND_CONNECTIONS,
     SERVER_RESERVE_OUTBOUND_CONNECTIONS,
 )
-from gsmtp.delivery.options import SUSPEND_DELIVERY
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
 from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.resolve import HopResolver
 from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
 from gsmtp.delivery.runner import Runner
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
-from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Worker, green_connect
+from gsmtp.delivery.window import Window
+from gsmtp.delivery.worker import DeliveryLog, LoggingLog, Worker, green_connect
 from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
 from gsmtp.runtime.later import Later
 from gsmtp.smtp.options import HOSTNAME
-from gsmtp.spool.base import Due, Notice, Record, Spool, State, Wish
+from gsmtp.spool.base import Due, Notice, Spool
 
 WINDOW = 2_000
 """Recipients in memory at the most."""
-_MOST_SKIPPED = 10_000
 _MOST_A_LOOK = 500
 _MOST_AT_ONCE = 100
 """Recipients of a new message that go into their lanes on the hub, in one go."""
 _LONGEST_WAIT_S = 60.0
-_PUT_OFF_S = 60.0
 _SWEEP_S = 1.0
 _LEAST_REST_S = 0.01
 
@@ -97,7 +91,6 @@ class Delivery:
         self._spool = spool
         self._clock = clock or SystemClock()
         self._log = log or LoggingLog()
-        self._window = window
         hostname = configuration.view[HOSTNAME] or socket.gethostname()
         mono = self._clock.mono
         self._names = Resolver(Settings.of(configuration.view), native_pool, mono)
@@ -107,13 +100,11 @@ class Delivery:
         self._announced = announced
         self._worker = Worker(spool, self._tools, self._clock, self._log, self._failures)
         self._envelopes = EnvelopeCache(4 * window)
-        self._lanes: dict[Hashable, Lane] = {}
-        self._skipped: dict[str, Lane | None] = {}
         self._looker: gevent.Greenlet[[], None] | None = None
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._wake = Event()
-        self._settled = Event()
-        self._recorder = Recorder(spool, self._log, self._recorded, self._announce)
+        self._window = Window(spool, window, self._wake.set)
+        self._recorder = Recorder(spool, self._log, self._window.recorded, self._announce)
         self._runner = Runner(
             self._worker,
             self._recorder,
@@ -121,15 +112,11 @@ class Delivery:
             self._tools,
             self._clock,
             self._log,
-            self._release,
-            self._ended,
+            self._window.release,
+            self._window.ended,
         )
         self._gates = GateKeeper(mono, Later, self._runner.offer_now)
         self._rest_s = _LEAST_REST_S
-        self._held = 0
-        self._unplaced = 0
-        """Recipients of those held that are not in a lane yet."""
-        self._wants_room = False
         self._is_stopping = False
         self._configure(configuration)
 
@@ -141,7 +128,10 @@ class Delivery:
         self._worker.configure(configuration)
         self._failures.configure(configuration)
         self._gates.reconfigured()
-        most = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window)
+        self._admission = Admission(
+            self._router, self._window, self._gates, self._recorder, self._runner.offer, self._clock, self._log
+        )
+        most = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window.most)
         self._runner.most = most
         self._runner.reserve = min(configuration.view[SERVER_RESERVE_OUTBOUND_CONNECTIONS], most // 10)
 
@@ -157,12 +147,11 @@ class Delivery:
 
         To be called in the commit's own callback: later, it may have been found in the spool and tried.
         """
-        recipients = envelope.recipients
-        skipped = self._skipped
-        if skipped and all(self._router.skip_key(one.domain, one.binding) in skipped for one in recipients):
+        recipients, window = envelope.recipients, self._window
+        if window.skips_all(self._router.skip_key(one.domain, one.binding) for one in recipients):
             return  # suspended or crowded: a look would find nothing that may start
         self._envelopes.put(envelope)
-        if len(recipients) > _MOST_AT_ONCE or self._held + len(recipients) > self._window // 2 or self._is_stopping:
+        if len(recipients) > _MOST_AT_ONCE or window.held + len(recipients) > window.most // 2 or self._is_stopping:
             self._wake.set()
             return
         message_id, received_wall, priority = envelope.message_id, envelope.received_wall, envelope.priority
@@ -171,8 +160,8 @@ class Delivery:
             for index, one in enumerate(recipients)
             if self._spool.lease(message_id, index)
         ]
-        self._held += len(found)
-        self._admit(found)
+        window.held += len(found)
+        self._admission.admit(found)
         self._runner.start()
 
     def _announce(self, notice: Notice) -> None:
@@ -187,9 +176,8 @@ class Delivery:
 
     def give_back(self) -> None:
         """Return all that waits in memory to the spool, so that an operator's changes can reach it. Doesn't block."""
-        for lane in list(self._lanes.values()):
-            self._give_back(lane)
-        self._skipped.clear()
+        self._window.give_back()
+        self._window.forget_skipped()
         self._wake.set()
 
     def reconfigure(self, configuration: Domains) -> None:
@@ -206,7 +194,7 @@ class Delivery:
         """What was done and what is going on."""
         return DeliveryStats(
             active=self._runner.active,
-            waiting=sum(lane.recipients for lane in self._lanes.values()),
+            waiting=self._window.waiting,
             delayed=max(self._recorder.delayed, 0),
             delivered=self._recorder.delivered,
             failed=self._recorder.failed,
@@ -232,7 +220,7 @@ class Delivery:
     @property
     def active_destinations(self) -> int:
         """Destinations for which mail is at work or waits in memory."""
-        return sum(bool(lane.active or lane.waiting) for lane in self._lanes.values())
+        return self._window.active_destinations
 
     def drain(self, timeout_s: float) -> bool:
         """Start nothing more, let what is at work end within the time, then cut it off. Blocks.
@@ -242,13 +230,9 @@ class Delivery:
         """
         end = time.monotonic() + timeout_s
         self._is_stopping = self._runner.is_stopping = True
-        for lane in list(self._lanes.values()):
-            self._give_back(lane)
+        self._window.give_back()
         self._wake.set()
-        if self._held:
-            self._settled.clear()
-            self._settled.wait(max(end - time.monotonic(), 0))
-        ended = not self._held
+        ended = self._window.wait_until_empty(max(end - time.monotonic(), 0))
         self._runner.kill()
         if self._sweeper is not None and self._looker is not None:
             self._sweeper.kill(block=True, timeout=1.0)
@@ -283,157 +267,30 @@ class Delivery:
 
     def _look(self) -> float:
         """Fetch what is due and start what may start; returns the seconds until the next look."""
-        room = self._window - self._held
-        if room < 1:
-            self._wants_room = True
+        window = self._window
+        if window.room < 1:
+            window.wants_room = True
             return _LONGEST_WAIT_S  # woken when there is
-        limit = min(room, _MOST_A_LOOK)
+        limit = min(window.room, _MOST_A_LOOK)
         now = self._clock.wall()
         began = time.monotonic()
-        found = self._spool.due(now, limit, tuple(self._skipped))
+        found = self._spool.due(now, limit, window.skipped)
         # One look serves all messages of a moment, and looking never takes more than a tenth of the time, however
         # long the part of the queue is that must be passed over.
         self._rest_s = min(max(_LEAST_REST_S, 9 * (time.monotonic() - began)), _LONGEST_WAIT_S)
-        self._held += len(found)
+        window.held += len(found)
         if self._is_stopping:
-            self._release(found)
+            window.release(found)
             return 0.0
-        self._admit(found)
+        self._admission.admit(found)
         self._runner.start()
         if len(found) >= limit or self._wake.is_set():
             return 0.0
-        next_wall = self._spool.next_due_wall(tuple(self._skipped))
+        next_wall = self._spool.next_due_wall(window.skipped)
         if next_wall is None:
             return _LONGEST_WAIT_S
         wait_s = next_wall - self._clock.wall()
         return 0.05 if wait_s <= 0 else min(wait_s, _LONGEST_WAIT_S)
-
-    def _admit(self, found: Sequence[Due]) -> None:
-        open_batches: dict[tuple[str, Hashable, int], Batch] = {}
-        self._unplaced = len(found)
-        for due in found:
-            self._unplaced -= 1
-            try:
-                self._admit_one(due, open_batches)
-            except Exception as error:  # noqa: BLE001 - one recipient's trouble must not strand the others
-                self._log.problem(f"{due.message_id} for {due.address} can't be queued", error)
-                self._hold(due, None, f"{type(error).__name__} in the queue, see the log")
-
-    def _admit_one(self, due: Due, open_batches: dict[tuple[str, Hashable, int], Batch]) -> None:
-        """Put a recipient into the lane of its destination."""
-        options = self._router.options(due.domain, due.binding)
-        is_wished = due.wish == Wish.BOUNCE  # goes nowhere, so nothing that holds its destination up matters
-        if options[SUSPEND_DELIVERY] and not is_wished:
-            self._hold(due, None, "delivery to the domain is suspended")
-            return
-        route: Route | None = None
-        failure = ""
-        try:
-            if not is_wished:
-                route = self._router.route(due.domain, due.binding)
-                options = route.domain_view
-        except DeliveryError as error:
-            failure = str(error)
-        lane = self._lane(route, options)
-        if lane.held >= self._share() and not is_wished:
-            lane.is_crowded = True
-            self._hold(due, lane, "many messages wait for the destination")
-            return
-        # Domains that share a hop may differ in their retries: a batch has one set of options.
-        place = (due.message_id, lane.key, id(options))
-        batch = open_batches.get(place)
-        if batch is None or len(batch.dues) >= options[MAX_RECIPIENTS_PER_BATCH]:
-            batch = Batch(due.message_id, route, options, RetryPolicy.of(options), failure, priority=due.priority)
-            open_batches[place] = batch
-            lane.put(batch)
-        batch.dues.append(due)
-        lane.recipients += 1
-        lane.held += 1
-        self._runner.offer(lane)
-
-    def _lane(self, route: Route | None, options: View) -> Lane:
-        """The lane of a destination: domains that share next hops, binding and limits share it."""
-        gates = self._gates.of(options)
-        limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
-        key = (route.key, route.binding, gates, limit) if route else ("none", "", gates, limit)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(key, gates, limit)
-        return lane
-
-    def _share(self) -> int:
-        """Recipients that one lane may hold: a quarter of what is free now, but never none."""
-        return max((self._window - self._held + self._unplaced) // 4, 1)
-
-    def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
-        """Leave a recipient in the spool for now: skip its domain, or put it off when many domains are skipped."""
-        key = self._router.skip_key(due.domain, due.binding)
-        if key in self._skipped or len(self._skipped) < _MOST_SKIPPED:
-            self._skipped[key] = lane
-            self._release((due,))
-            return
-        now = self._clock.wall()
-        reply = f"451 4.3.2 [internal] {why}"
-        self._recorder.write(
-            (
-                Record(
-                    due.message_id,
-                    due.index,
-                    State.QUEUED,
-                    now + _PUT_OFF_S,
-                    due.attempts,
-                    reply,
-                    "queue",
-                    now,
-                    due.warned,
-                ),
-            )
-        )
-
-    def _release(self, dues: Sequence[Due]) -> None:
-        for due in dues:
-            self._spool.release(due.message_id, due.index)
-        self._let_go(len(dues))
-
-    def _recorded(self, count: int, is_later: bool) -> None:
-        """So many recipients' records are durable; `is_later`: one of them is to be tried again."""
-        self._let_go(count)
-        if is_later:
-            self._wake.set()
-
-    def _let_go(self, count: int) -> None:
-        """So many recipients are no longer held."""
-        self._held -= count
-        if not self._held:
-            self._settled.set()
-        if self._wants_room and self._held < self._window:
-            self._wants_room = False
-            self._wake.set()
-
-    def _give_back(self, lane: Lane) -> None:
-        """Return a lane's waiting batches to the spool."""
-        while lane.waiting:
-            batch = lane.waiting.popleft()
-            lane.recipients -= len(batch.dues)
-            lane.held -= len(batch.dues)
-            self._release(batch.dues)
-        if not lane.active:
-            self._lanes.pop(lane.key, None)
-
-    def _ended(self, lane: Lane) -> None:
-        """A batch of a lane has ended."""
-        if lane.is_crowded and lane.held <= self._share() // 2:
-            self._unskip(lane)
-        if not lane.waiting and not lane.active:
-            self._lanes.pop(lane.key, None)
-
-    def _unskip(self, lane: Lane) -> None:
-        lane.is_crowded = False
-        domains = [domain for domain, of_lane in self._skipped.items() if of_lane is lane]
-        for domain in domains:
-            del self._skipped[domain]
-        if domains:
-            self._wake.set()
 
     def _sweep_loop(self) -> None:
         while not self._is_stopping:

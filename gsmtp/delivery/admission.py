@@ -1,0 +1,116 @@
+"""Where a recipient that is due goes: into the lane of its destination, in a batch with others of its message, or back
+into the spool until there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from gsmtp.config.view import View
+from gsmtp.core.clock import Clock
+from gsmtp.core.errors import DeliveryError
+from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.gates import GateKeeper
+from gsmtp.delivery.lanes import Lane
+from gsmtp.delivery.limit_options import MAX_OUTBOUND_CONNECTIONS, MAX_RECIPIENTS_PER_BATCH
+from gsmtp.delivery.options import SUSPEND_DELIVERY
+from gsmtp.delivery.recorder import Recorder
+from gsmtp.delivery.router import Route, Router
+from gsmtp.delivery.window import Window
+from gsmtp.delivery.worker import Batch, DeliveryLog
+from gsmtp.spool.base import Due, Record, State, Wish
+
+_PUT_OFF_S = 60.0
+
+
+class Admission:
+    """Places recipients.
+
+    Args:
+        router: knows the destinations.
+        window: keeps the lanes.
+        gates: of lanes.
+        recorder: takes what is put off.
+        offer: lets a lane start a batch when it may.
+        clock: for records.
+        log: told of what broke.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        window: Window,
+        gates: GateKeeper,
+        recorder: Recorder,
+        offer: Callable[[Lane], object],
+        clock: Clock,
+        log: DeliveryLog,
+    ) -> None:
+        self._router = router
+        self._window = window
+        self._gates = gates
+        self._recorder = recorder
+        self._offer = offer
+        self._clock = clock
+        self._log = log
+
+    def admit(self, found: Sequence[Due]) -> None:
+        """Place recipients that the spool has handed out and that the window counts as held."""
+        open_batches: dict[tuple[str, Hashable, int], Batch] = {}
+        self._window.unplaced = len(found)
+        for due in found:
+            self._window.unplaced -= 1
+            try:
+                self._admit_one(due, open_batches)
+            except Exception as error:  # noqa: BLE001 - one recipient's trouble must not strand the others
+                self._log.problem(f"{due.message_id} for {due.address} can't be queued", error)
+                self._hold(due, None, f"{type(error).__name__} in the queue, see the log")
+
+    def _admit_one(self, due: Due, open_batches: dict[tuple[str, Hashable, int], Batch]) -> None:
+        """Put a recipient into the lane of its destination."""
+        options = self._router.options(due.domain, due.binding)
+        is_wished = due.wish == Wish.BOUNCE  # goes nowhere, so nothing that holds its destination up matters
+        if options[SUSPEND_DELIVERY] and not is_wished:
+            self._hold(due, None, "delivery to the domain is suspended")
+            return
+        route: Route | None = None
+        failure = ""
+        try:
+            if not is_wished:
+                route = self._router.route(due.domain, due.binding)
+                options = route.domain_view
+        except DeliveryError as error:
+            failure = str(error)
+        lane = self._lane(route, options)
+        if lane.held >= self._window.share() and not is_wished:
+            lane.is_crowded = True
+            self._hold(due, lane, "many messages wait for the destination")
+            return
+        # Domains that share a hop may differ in their retries: a batch has one set of options.
+        place = (due.message_id, lane.key, id(options))
+        batch = open_batches.get(place)
+        if batch is None or len(batch.dues) >= options[MAX_RECIPIENTS_PER_BATCH]:
+            batch = Batch(due.message_id, route, options, RetryPolicy.of(options), failure, priority=due.priority)
+            open_batches[place] = batch
+            lane.put(batch)
+        batch.dues.append(due)
+        lane.recipients += 1
+        lane.held += 1
+        self._offer(lane)
+
+    def _lane(self, route: Route | None, options: View) -> Lane:
+        """The lane of a destination: domains that share next hops, binding and limits share it."""
+        gates = self._gates.of(options)
+        limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
+        key = (route.key, route.binding, gates, limit) if route else ("none", "", gates, limit)
+        return self._window.lane(key, gates, limit)
+
+    def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
+        """Leave a recipient in the spool for now: skip its domain, or put it off when many domains are skipped."""
+        if self._window.skip(self._router.skip_key(due.domain, due.binding), lane):
+            self._window.release((due,))
+            return
+        now, again = self._clock.wall(), self._clock.wall() + _PUT_OFF_S
+        reply = f"451 4.3.2 [internal] {why}"
+        record = Record(due.message_id, due.index, State.QUEUED, again, due.attempts, reply, "queue", now, due.warned)
+        self._recorder.write((record,))
