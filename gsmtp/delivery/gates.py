@@ -75,12 +75,13 @@ class Quota:
         self.let_on(self.limit - self.active)
 
     def let_on(self, count: int) -> None:
-        """Offer so many parked lanes."""
+        """Offer so many parked lanes. One whose mail went back to the spool meanwhile uses nobody's turn up."""
         while count > 0 and self._parked:
             lane = self._parked.popleft()
             lane.is_parked = False
-            self._offer(lane)
-            count -= 1
+            if lane.waiting:
+                self._offer(lane)
+                count -= 1
 
 
 class Throttle:

@@ -49,6 +49,26 @@ def test_scope_max_outbound_connections_is_shared_by_all_that_fall_back_to_the_s
             assert home.delivery.stats().active == 3
 
 
+def test_mail_that_went_back_to_the_spool_takes_no_turn_from_others_at_a_full_scope() -> None:
+    """An operator's change or a reload empties lanes that stand in line for a place: the next in line gets it."""
+    with Sink() as alive, _silent() as slow:
+        conf = compiled(
+            f"""
+            Domain "/^s/" {{ gateway = "{slow.gateway}"  scope_max_outbound_connections = 1 }}
+            Domain "s2.example" {{ gateway = "{alive.gateway}" }}
+            """
+        )
+        with house(conf) as home:
+            home.accept("u@s1.example")
+            _settle(home, active=1, waiting=0)
+            home.accept("u@s2.example")
+            _settle(home, active=1, waiting=1)
+            home.delivery.give_back()
+            _settle(home, active=1, waiting=1)
+            slow.__exit__(None, None, None)
+            wait(lambda: home.delivery.stats().delivered == 1, "the mail that waited")
+
+
 def test_server_max_outbound_connections_of_a_binding_is_that_bindings_own() -> None:
     with _silent() as slow:
         conf = compiled(
