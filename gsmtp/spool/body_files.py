@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 
+from gsmtp.core.errors import SpoolUnhealthy
 from gsmtp.spool import schema
 
 _COPY_BYTES = 8 << 20
@@ -116,6 +117,15 @@ class BodyFiles:
             os.unlink(path)
         except OSError:
             pass
+
+    def check(self, number: int, message_id: str, size_bytes: int) -> None:
+        """Raise SpoolUnhealthy unless the body of that message is there with its length."""
+        try:
+            found = os.stat(self.path(number)).st_size
+        except OSError as error:
+            raise SpoolUnhealthy(f"message {message_id}: its body can't be read: {error}") from error
+        if found != size_bytes:
+            raise SpoolUnhealthy(f"message {message_id}: its body file has {found} of {size_bytes} bytes")
 
     def remove(self, number: int) -> None:
         """Remove a committed body's file."""

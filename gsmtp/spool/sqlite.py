@@ -2,7 +2,7 @@
 
 This file joins the parts and keeps the contract of `spool.base`; all of its methods run on the hub. The parts:
 `bodies` (large bodies to files), `writer` (the group commit), `keeper` (checkpoints, free space), `store` (SQL),
-`leases`, `recover` (opening). States and crash windows: docs/spool-states.md.
+`readers` (reads in native threads), `leases`, `recover` (opening). States and crash windows: docs/spool-states.md.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
@@ -28,13 +27,11 @@ from gsmtp.spool.codec import encode_envelope, microseconds, seconds
 from gsmtp.spool.domains import Waiting
 from gsmtp.spool.health import Counters, Health
 from gsmtp.spool.leases import Leases
+from gsmtp.spool.readers import Readers
 from gsmtp.spool.recent import RecentBodies
 from gsmtp.spool.selection import PAGE, START, DomainTotal, Place, Selected, Selection, page, totals
 from gsmtp.spool.writer import Entry, GroupWriter
 
-T = TypeVar("T")
-
-READERS = 2  # native threads that read, each with its own connection (SwapIn)
 CLOSE_WITHIN_S = 5.0
 
 
@@ -71,8 +68,7 @@ class SqliteSpool:
         self._health = Health(base, reserve_bytes, ballast, (path, os.path.join(base, schema.LOCK)))
         self._health.hold_ballast()
         self._pool = NativePool("SwapOut", max(writers, 1), self._mailbox)
-        self._readers = NativePool("SwapIn", READERS, self._mailbox)
-        self._idle_readers: list[sqlite3.Connection] = []
+        self._readers = Readers(base, self._mailbox)
         self._leases = Leases()
         self._recent = RecentBodies()
         self._files_coming = 0  # commits whose body is on its way to its file
@@ -214,7 +210,7 @@ class SqliteSpool:
         ended = self._leases.begin_look()
         try:
             most = limit + len(self._leases)  # those that are out are the earliest due, and still queued
-            found = self._read(store.due, microseconds(now_wall), most, tuple(skip_domains))
+            found = self._readers.read(store.due, microseconds(now_wall), most, tuple(skip_domains))
             result: list[Due] = []
             for message_id, index, address, domain, attempts, due_us, *more in found:
                 if len(result) == limit:
@@ -236,7 +232,7 @@ class SqliteSpool:
         """When the earliest QUEUED recipient that is neither leased nor skipped becomes due, or None. Blocks."""
         ended = self._leases.begin_look()
         try:
-            found = self._read(store.due, store.EVER_US, 1 + len(self._leases), tuple(skip_domains))
+            found = self._readers.read(store.due, store.EVER_US, 1 + len(self._leases), tuple(skip_domains))
             for message_id, index, _, _, _, due_us, *_ in found:
                 if self._leases.is_free((message_id, index), ended):
                     return seconds(due_us)
@@ -278,7 +274,7 @@ class SqliteSpool:
 
     def envelope(self, message_id: str) -> Envelope | None:
         """The envelope, or None when the message is gone. Blocks. Raises SpoolError when it can't be read."""
-        return self._read(store.envelope, id_number(message_id))
+        return self._readers.read(store.envelope, id_number(message_id))
 
     def recent_body(self, message_id: str) -> StoredBody | None:
         """The body of a message that was just accepted, if it is at hand. No I/O."""
@@ -288,15 +284,14 @@ class SqliteSpool:
     def body(self, message_id: str) -> StoredBody:
         """The body. Blocks. Raises SpoolError when it can't be read."""
         number = id_number(message_id)
-        found = self._read(store.body, number)
+        found = self._readers.read(store.body, number)
         if found is None:
             raise SpoolUnhealthy(f"message {message_id} is not in the spool")
         size_bytes, data = found
         if data is not None:
             return StoredBody(size_bytes, data, "")
-        path = self._files.path(number)
-        self._readers.call(_check_file, message_id, path, size_bytes)
-        return StoredBody(size_bytes, None, path)
+        self._readers.call(self._files.check, number, message_id, size_bytes)
+        return StoredBody(size_bytes, None, self._files.path(number))
 
     def record(self, records: Sequence[Record], done: Committed | None = None, notices: Sequence[Notice] = ()) -> None:
         """Write outcomes, and messages that tell of them, with the next group; see `base.Spool.record`.
@@ -309,7 +304,7 @@ class SqliteSpool:
         """
         for record in records:
             _check_state(record.message_id, record.state)
-        told = [_notice_row(notice) for notice in notices]
+        told = [store.notice_row(notice) for notice in notices]
         most = store.MOST_ROWS - len(told)
         if most < 1:
             raise ValueError(f"{len(told)} notices with one outcome")
@@ -350,45 +345,21 @@ class SqliteSpool:
         self, selection: Selection, after: Place = START, limit: int = PAGE
     ) -> tuple[list[Selected], Place | None]:
         """The next recipients that are meant; see `selection.page`. Blocks. Raises SpoolError."""
-        return self._read(page, selection, time.time(), after, limit)
+        return self._readers.read(page, selection, time.time(), after, limit)
 
     def totals(self) -> list[DomainTotal]:
         """Counts, sizes and ages by domain. Blocks, a second or two for a million. Raises SpoolError."""
-        return self._read(totals)
+        return self._readers.read(totals)
 
     def waiting(self, *, with_bindings: bool) -> list[Waiting]:
         """How much is queued by domain, and by binding where asked for. Blocks, up to seconds for a million. Raises
         SpoolError."""
-        return self._read(domains.waiting, time.time(), with_bindings)
+        return self._readers.read(domains.waiting, time.time(), with_bindings)
 
     def queued(self) -> tuple[int, int]:
         """How much is queued: due by now, and due later. Blocks, half a second for a million. Raises
         SpoolError."""
-        return self._read(domains.total, time.time())
-
-    # Reading, in native threads.
-
-    def _read(self, function: Callable[..., T], *args: Any) -> T:
-        result: T = self._readers.call(self._read_blocking, function, args)
-        return result
-
-    def _read_blocking(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = self._idle_readers.pop()
-        except IndexError:  # a list of its own per thread would need thread-locals, which monkey patching makes green
-            pass
-        try:
-            if connection is None:
-                connection = schema.connect(schema.database_path(self.base))
-                connection.execute("PRAGMA query_only=ON")
-            result = function(connection, *args)
-        except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
-            raise SpoolUnhealthy(f"the spool's database can't be read: {error}") from error
-        self._idle_readers.append(connection)
-        return result
+        return self._readers.read(domains.total, time.time())
 
     def close(self) -> None:
         """Write what waits and stop. Blocks, at most a few seconds."""
@@ -409,33 +380,9 @@ class SqliteSpool:
         while self._files_coming and time.monotonic() < give_up:
             pause.acquire(True, 0.01)  # time.sleep would be green here
         self._writer.close(max(give_up - time.monotonic(), 1.0))
-        while self._idle_readers:
-            self._idle_readers.pop().close()
+        self._readers.close_connections()
 
 
 def _check_state(message_id: str, state: str) -> None:
     if state not in State.ALL:
         raise ValueError(f"message {message_id}: {state!r} is no state of a recipient")
-
-
-def _notice_row(notice: Notice) -> store.Row:
-    envelope = notice.envelope
-    received_us = microseconds(envelope.received_wall)
-    return store.accept_row(
-        id_number(envelope.message_id),
-        envelope.message_id,
-        len(notice.body),
-        received_us,
-        encode_envelope(envelope),
-        notice.body,
-        envelope.recipients,
-    )
-
-
-def _check_file(message_id: str, path: str, size_bytes: int) -> None:
-    try:
-        found = os.stat(path).st_size
-    except OSError as error:
-        raise SpoolUnhealthy(f"message {message_id}: its body can't be read: {error}") from error
-    if found != size_bytes:
-        raise SpoolUnhealthy(f"message {message_id}: its body file has {found} of {size_bytes} bytes")

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gsmtp.core.envelope import Envelope, Recipient
-from gsmtp.spool.base import Change, Record, State
-from gsmtp.spool.codec import decode_envelope, microseconds
+from gsmtp.core.ids import number as id_number
+from gsmtp.spool.base import Change, Notice, Record, State
+from gsmtp.spool.codec import decode_envelope, encode_envelope, microseconds
 
 Row = tuple[Any, ...]
 
@@ -138,6 +139,20 @@ def accept_row(
         # other text may hold a client's bytes that were not UTF-8, which only the JSON carries
         return (_ACCEPT_ONE, number, name, size_bytes, received_us, envelope, body, one.address, one.domain, None)
     return (_ACCEPT, number, name, size_bytes, received_us, envelope, body, None, None, None)
+
+
+def notice_row(notice: Notice) -> Row:
+    """The row for `apply` that stores a message of our own."""
+    envelope = notice.envelope
+    return accept_row(
+        id_number(envelope.message_id),
+        envelope.message_id,
+        len(notice.body),
+        microseconds(envelope.received_wall),
+        encode_envelope(envelope),
+        notice.body,
+        envelope.recipients,
+    )
 
 
 def record_row(number: int, record: Record) -> Row:
