@@ -34,9 +34,18 @@ class Handover:
         transport: gives the transport of a name.
         clock: for the log.
         log: told of each recipient that was delivered.
+        count: called with the domain of each recipient that was delivered.
     """
 
-    def __init__(self, router: Router, transport: Callable[[str], Transport], clock: Clock, log: DeliveryLog) -> None:
+    def __init__(
+        self,
+        router: Router,
+        transport: Callable[[str], Transport],
+        clock: Clock,
+        log: DeliveryLog,
+        count: Callable[[str], object],
+    ) -> None:
+        self._count = count
         self._router = router
         self._transport = transport
         self._clock = clock
@@ -98,6 +107,7 @@ class Handover:
     def _tell(self, envelope: Envelope, found: Sequence[_Answer]) -> None:
         now = self._clock.wall()
         for route, recipient, outcome in found:
+            self._count(recipient.domain)
             self._log.delivery(
                 Attempt(
                     kind="delivered",

@@ -124,7 +124,7 @@ class Delivery:
         self._router = Router(configuration)
         self._names.configure(Settings.of(configuration.view))
         self._tools.resolver.listen_at(listen.endpoint for listen in configuration.listens if listen.is_enabled)
-        self._handover = Handover(self._router, self._worker.transport, self._clock, self._log)
+        self._handover = Handover(self._router, self._worker.transport, self._clock, self._log, self._handed_over)
         self._worker.configure(configuration)
         self._failures.configure(configuration)
         self._gates.reconfigured()
@@ -189,6 +189,11 @@ class Delivery:
     def handover(self) -> Handover | None:
         """Who answers for mail in the spool's place; None when no stanza asks for that."""
         return self._handover if self._router.hands_over else None
+
+    def _handed_over(self, domain: str) -> None:
+        """A recipient's mail was taken in the spool's place."""
+        self._recorder.delivered += 1
+        self._worker.counts.count(domain, is_delivered=True)
 
     def stats(self) -> DeliveryStats:
         """What was done and what is going on."""

@@ -19,7 +19,9 @@ from gsmtp.delivery.router import Router
 from gsmtp.delivery.transport import Job, Outcome, Transport
 from gsmtp.delivery.transports.amqp import AmqpTransport
 from gsmtp.spool.base import Settled, StoredBody
+from gsmtp.spool.memory import MemorySpool
 from tests.delivery import kit
+from tests.delivery.test_queue import House, wait
 
 
 class Answering:
@@ -35,6 +37,9 @@ class Answering:
         reply = self.answers.get(name, "250 2.0.0 confirmed")
         done([Outcome(int(reply[:3]), reply, f"amqp {name}")] * len(job.recipients))
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class Told:
     """Keeps what is told of deliveries."""
@@ -42,6 +47,7 @@ class Told:
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.problems: list[str] = []
+        self.counted: list[str] = []
 
     def delivery(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)
@@ -85,7 +91,7 @@ def handover(transport: Answering, told: Told) -> Handover:
         assert name == "amqp"
         return transport  # type: ignore[return-value]
 
-    return Handover(Router(configuration()), find, SystemClock(), told)
+    return Handover(Router(configuration()), find, SystemClock(), told, told.counted.append)
 
 
 def commit(message: Envelope, body: Text, transport: Answering, told: Told) -> list[GsmtpError | None]:
@@ -137,6 +143,7 @@ def test_each_stanza_gets_its_recipients_and_the_client_one_answer() -> None:
         ("delivered", "w@a.example", "amqp one"),
         ("delivered", "v@b.example", "amqp two"),
     ]
+    assert told.counted == ["a.example", "a.example", "b.example"]
     assert body.aborted == 1
 
 
@@ -155,7 +162,7 @@ def test_one_failure_fails_all_and_a_temporary_one_comes_first(
     [error] = commit(kit.envelope("u@a.example", "v@b.example"), body, Answering(**answers), told)
     assert isinstance(error, DeliveryError)
     assert (str(error), error.temporary) == (says, temporary)
-    assert told.attempts == []
+    assert (told.attempts, told.counted) == ([], [])
     assert body.aborted == 1
 
 
@@ -176,3 +183,17 @@ def test_a_transport_that_breaks_costs_a_451_and_a_line_in_the_log() -> None:
     [error] = commit(kit.envelope("u@a.example"), Text(), Broken(), told)
     assert str(error) == "451 4.3.0 [internal] RuntimeError in the transport, see the log"
     assert told.problems == ["handing over 00/01-00042-00000001 broke"]
+
+
+def test_the_queue_counts_what_was_handed_over() -> None:
+    home = House(MemorySpool(), configuration())
+    home.delivery._worker._transports["amqp"] = Answering()  # type: ignore[assignment]
+    handed_over = home.delivery.handover
+    assert handed_over is not None
+    answers: list[GsmtpError | None] = []
+    handed_over.commit(kit.envelope("u@a.example", "v@b.example"), home.spool.open(), answers.append)
+    wait(lambda: answers and home.delivery.stats().delivered == 2, "the hand-over, counted")
+    counts = home.delivery.domain_counts
+    assert (counts.of("a.example"), counts.of("b.example")) == ((1, 0), (1, 0))
+    home.delivery.stop()
+    home.pool.close()
