@@ -7,6 +7,7 @@ Options are those of the recipient's domain, then those of the gateway's name (r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -33,6 +34,9 @@ NO_ROUTE = (
     "gateway is set"
 )
 _CACHED_DOMAINS = 10_000
+_MOST_TOLD = 100
+"""Unknown bindings that are told of: policy may make their names of what clients say."""
+_logger = logging.getLogger("gsmtp.delivery")
 
 
 class Domains(Protocol):
@@ -104,6 +108,7 @@ class Router:
         ]
         self._target = next((one for one in map(_target, configuration.stanzas("static_routes")) if one), None)
         self._routes: dict[tuple[str, str], Route | str] = {}
+        self._unknown: set[str] = set()
 
     @property
     def hands_over(self) -> bool:
@@ -133,6 +138,8 @@ class Router:
         return found
 
     def _find(self, domain: str, binding: str) -> Route | str:
+        if binding and not self._configuration.has_binding(binding):
+            self._tell_unknown(binding)
         domain_view = self.options(domain, binding)
         for name, kind, view in self._stanzas:
             if kind.takes(view, domain):
@@ -143,6 +150,12 @@ class Router:
         except ValueError as error:
             return f"451 4.3.5 [internal] {error}"
         return self._by(binding, found) if isinstance(found, Route) else found
+
+    def _tell_unknown(self, binding: str) -> None:
+        """Policy chose a binding that isn't configured, or a reload took it away: say so, once a configuration."""
+        if binding not in self._unknown and len(self._unknown) < _MOST_TOLD:
+            self._unknown.add(binding)
+            _logger.warning("binding '%s' isn't configured: its mail goes by the default binding", binding)
 
     def _by(self, binding: str, route: Route) -> Route:
         """The route with the names of its binding."""

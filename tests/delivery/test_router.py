@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 
@@ -11,6 +12,7 @@ from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.hops import Hop, Lookup, domain_hop, parse_gateway, parse_routes, parse_target, spread
 from gsmtp.delivery.options import BASEDIR, RETRY_INTERVAL
 from gsmtp.delivery.router import Router
+from tests.config_meaning.loading import compiled
 from tests.delivery.kit import Settings, configuration
 
 
@@ -238,3 +240,15 @@ def test_regular_expressions_of_domain_stanzas_route_what_they_match() -> None:
     assert router.route("mail1.other.example").key == "esmtp 10.0.0.2:25"
     assert router.route("mail7.example").key == "esmtp 10.0.0.2:25", "routes of a wider scope supplant the gateway"
     assert router.route("mail1.test").key == "esmtp mx:mail1.test:25"
+
+
+def test_a_binding_that_is_not_configured_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    router = Router(compiled('gateway = "10.0.0.1"\nBinding "b" { }'))
+    with caplog.at_level(logging.WARNING, "gsmtp.delivery"):
+        for binding in ("", "default", "b", "gone", "gone", "other"):
+            for domain in ("a.example", "b.example"):
+                router.route(domain, binding)
+    assert [record.getMessage() for record in caplog.records] == [
+        "binding 'gone' isn't configured: its mail goes by the default binding",
+        "binding 'other' isn't configured: its mail goes by the default binding",
+    ]
