@@ -18,6 +18,7 @@ from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.router import Route, Router
 from gsmtp.delivery.window import Window
 from gsmtp.delivery.worker import Batch, DeliveryLog
+from gsmtp.smtp.options import MAX_RECIPIENTS_PER_CONNECTION
 from gsmtp.spool.base import Due, Record, State, Wish
 
 _PUT_OFF_S = 60.0
@@ -89,7 +90,7 @@ class Admission:
         # Domains that share a hop may differ in their retries: a batch has one set of options.
         place = (due.message_id, lane.key, id(options))
         batch = open_batches.get(place)
-        if batch is None or len(batch.dues) >= options[MAX_RECIPIENTS_PER_BATCH]:
+        if batch is None or len(batch.dues) >= _most_in_batch(options):
             batch = Batch(due.message_id, route, options, RetryPolicy.of(options), failure, priority=due.priority)
             open_batches[place] = batch
             lane.put(batch)
@@ -114,3 +115,10 @@ class Admission:
         reply = f"451 4.3.2 [internal] {why}"
         record = Record(due.message_id, due.index, State.QUEUED, again, due.attempts, reply, "queue", now, due.warned)
         self._recorder.write((record,))
+
+
+def _most_in_batch(options: View) -> int:
+    """Recipients in one batch: no more than one connection takes. What a batch comes to is noted when all of it has
+    ended, so one that goes over several connections would leave who has the message in doubt meanwhile."""
+    most = options[MAX_RECIPIENTS_PER_BATCH]
+    return min(most, options[MAX_RECIPIENTS_PER_CONNECTION] or most)

@@ -31,6 +31,15 @@ def test_max_recipients_per_batch_is_the_size_of_a_transaction() -> None:
         assert (sorted(sizes[:3]), sorted(sizes[3:])) == ([1, 2, 2], [2, 3])
 
 
+def test_what_one_connection_took_is_noted_while_the_next_one_hangs() -> None:
+    """Were it noted with the others' end only, a kill meanwhile would have it delivered again."""
+    with Sink(script={"BODY": [b"250 2.0.0 taken\r\n", SILENT]}) as sink:
+        with house(compiled(f'gateway = "{sink.gateway}"\nmax_recipients_per_connection = 1')) as home:
+            home.accept("u1@a.example", "u2@a.example")
+            wait(lambda: home.delivery.stats().delivered == 1, "the record of the first")
+            assert home.delivery.stats().active == 1
+
+
 def test_scope_max_outbound_connections_is_shared_by_all_that_fall_back_to_the_scope() -> None:
     with _silent() as slow, Sink() as other:
         conf = compiled(
