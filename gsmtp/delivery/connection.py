@@ -30,7 +30,7 @@ from gsmtp.delivery.resolve import Address
 from gsmtp.delivery.securing import TlsSocket
 from gsmtp.delivery.steps import Step
 from gsmtp.delivery.tracing import Observer
-from gsmtp.delivery.transport import HopSocket, Job, Native, Outcome
+from gsmtp.delivery.transport import CutOff, HopSocket, Job, Native, Outcome
 from gsmtp.spool.base import StoredBody
 
 TIMED_OUT = "450 4.4.1 [internal] Connection Timed Out"
@@ -218,7 +218,12 @@ class Connection:
             self.observer.event(f"TLS: {client.tls or client.refusal}")
 
     def deliver(self, job: Job, limits: Limits, native: Native) -> list[Outcome]:
-        """Make one transaction: one Outcome a recipient. Raises DeliveryError when the body can't be read."""
+        """Make one transaction: one Outcome a recipient.
+
+        Raises:
+            DeliveryError: the body can't be read.
+            CutOff: it was broken off from outside, and some recipients have the message.
+        """
         client = self.client
         self.domain = job.recipients[0].domain
         is_small = job.body.data is not None
@@ -237,9 +242,14 @@ class Connection:
                 if client.replies != replies:
                     replies = client.replies
                     end = time.monotonic() + limits.for_step(client.step)
-        finally:
-            if not client.transaction_done or client.is_closed:
-                self.abandon()
+        except BaseException as error:
+            self.abandon()  # those without an answer get one
+            known = client.outcomes()
+            if any(outcome.is_delivered for outcome in known):
+                raise CutOff(known) from error
+            raise
+        if client.is_closed:
+            self.abandon()
         return client.outcomes()
 
     def _send_body(self, job: Job, limits: Limits, native: Native) -> None:

@@ -86,6 +86,18 @@ class NoHopReachable(DeliveryError):
         self.remote = remote
 
 
+class CutOff(BaseException):
+    """The process ends in the middle of a job whose message some recipients have already.
+
+    Args:
+        outcomes: one a recipient; those that aren't delivered say nothing.
+    """
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        super().__init__("cut off")
+        self.outcomes = outcomes
+
+
 class HopSocket(Protocol):
     """What transports use of a connected socket, whoever made it."""
 
@@ -221,7 +233,10 @@ class Transport(ABC):
 
     @abstractmethod
     def deliver(self, job: Job) -> list[Outcome]:
-        """One Outcome a recipient, in order. Raises DeliveryError when all share one failure."""
+        """One Outcome a recipient, in order. Raises DeliveryError when all share one failure.
+
+        Whatever else ends it, GreenletExit included, makes no difference between recipients; `CutOff` does.
+        """
 
     def hand_over(self, job: Job, done: Callable[[list[Outcome]], object]) -> None:
         """As `deliver`, for a message that is in no spool. Must not block: runs on the hub, and calls `done` there,

@@ -30,6 +30,7 @@ from gsmtp.delivery.hops import is_address
 from gsmtp.delivery.router import Domains, Route
 from gsmtp.delivery.transport import (
     TRANSPORTS,
+    CutOff,
     HopSocket,
     Job,
     NoHopReachable,
@@ -164,7 +165,10 @@ class Worker:
             return Report([_postpone(due, batch.policy, self._clock.wall()) for due in batch.dues])
         if envelope is None:
             return None
-        outcomes = self._outcomes(batch, envelope)
+        try:
+            outcomes = self._outcomes(batch, envelope)
+        except CutOff as cut:
+            return self._cut_off(batch, envelope, cut.outcomes)
         now = self._clock.wall()
         records: Sequence[Record] = [
             conclude(due, outcome, envelope.received_wall, now, batch.policy)
@@ -184,6 +188,15 @@ class Worker:
             self._log.problem(f"nobody can be told of {batch.message_id}: what failed stays as a dead letter", error)
             return Report(records)
 
+    def _cut_off(self, batch: Batch, envelope: Envelope, outcomes: Sequence[Outcome]) -> Report:
+        """The process ends in the middle of a job: who has the message is noted, the others are as they were."""
+        records = []
+        for due, outcome in zip(batch.dues, outcomes, strict=True):
+            if outcome.is_delivered:
+                records.append(conclude(due, outcome, envelope.received_wall, self._clock.wall(), batch.policy))
+                self._tell(records[-1], outcome, due, envelope, batch.route)
+        return Report(records)
+
     def _envelope(self, message_id: str) -> Envelope | None:
         with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):
             return self._spool.envelope(message_id)
@@ -193,7 +206,7 @@ class Worker:
             return self._spool.body(message_id)
 
     def _outcomes(self, batch: Batch, envelope: Envelope) -> list[Outcome]:
-        """One Outcome for each of the batch's recipients, in order."""
+        """One Outcome for each of the batch's recipients, in order. Raises CutOff."""
         hop = batch.route.key if batch.route else "none"
         outcomes: dict[int, Outcome] = {}
         wanted: list[int] = []
@@ -210,8 +223,14 @@ class Worker:
             else:
                 wanted.append(due.index)
         if wanted:
-            for index, outcome in zip(wanted, self._hand_on(batch, envelope, wanted, hop), strict=True):
-                outcomes[index] = outcome
+            cut: CutOff | None = None
+            try:
+                handed: Sequence[Outcome] = self._hand_on(batch, envelope, wanted, hop)
+            except CutOff as error:
+                cut, handed = error, error.outcomes
+            outcomes.update(zip(wanted, handed, strict=True))
+            if cut is not None:
+                raise CutOff([outcomes[due.index] for due in batch.dues]) from cut
         return [outcomes[due.index] for due in batch.dues]
 
     def _is_too_old(self, due: Due, envelope: Envelope, batch: Batch) -> bool:

@@ -241,6 +241,19 @@ def test_mixed_answers_leave_only_what_is_to_be_tried_again_or_seen() -> None:
             assert len(sink.messages) == 1, "who has the message doesn't get it again"
 
 
+def test_what_was_answered_before_the_end_of_the_process_is_noted() -> None:
+    """One recipient's reply is there, the other's doesn't come: only the other is tried again at the next start."""
+    final: dict[bytes, Answer] = {b"slow@a.example": SILENT}
+    with Sink(lmtp=True, final=final) as sink:
+        conf = configuration({"a.example": {"Gateway": sink.gateway, "Delivery_Method": "LMTP"}})
+        with house(conf) as home:
+            home.accept("quick@a.example", "slow@a.example")
+            wait(lambda: len(sink.messages) == 1, "the message at the hop")
+            assert not home.delivery.drain(0.5)
+            assert [(one.state, one.attempts) for one in left(home.spool)] == [(State.DELIVERED, 1), (State.QUEUED, 0)]
+            assert [attempt.recipient for attempt in home.told.deliveries] == ["quick@a.example"]
+
+
 def test_a_message_expires() -> None:
     conf = configuration({"a.example": {"Gateway": f"127.0.0.1:{free_port()}", "Message_Expiration": 1000}})
     with house(conf) as home:
