@@ -7,25 +7,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
+PURE_TESTS := tests/engine tests/golden tests/server tests/tls tests/property tests/fuzz
 SECONDS ?= 10
 USERS ?= 20
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run install test dev peers format lint types layers tests test-cluster run-cluster check-conf docs docs-fresh bench loadtest \
+.PHONY: help run install compile test dev peers format lint types layers tests tests-pure test-cluster run-cluster check-conf docs docs-fresh bench loadtest \
 	compare scaling profile engine clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run ## Install what is missing, then serve CONF (conf/dev.conf) under honcho
+run: $(VENV)/.run compile ## Install what is missing, then serve CONF (conf/dev.conf) under honcho
 	@scripts/first-mail $(CONF)
 	@exec env GSMTP_CONF=$(CONF) $(BIN)/honcho start
 
 install: $(VENV)/.run ## Make .venv and install gsmtp into it
 
-test: dev peers lint types layers check-conf docs-fresh engine tests ## Everything that CI checks, set-up included
+compile: $(VENV)/.compile ## Compile the engine for this machine, where there is a C compiler; GSMTP_PURE=1 leaves it out
+	@$(if $(filter-out 0,$(GSMTP_PURE)),,$(BIN)/gsmtp compile --if-possible)
+
+test: dev peers compile lint types layers check-conf docs-fresh engine tests tests-pure ## Everything that CI checks, set-up included
 
 dev: $(VENV)/.dev ## Install the development tools into .venv
 
@@ -64,6 +68,9 @@ docs-fresh: $(VENV)/.run ## docs/options.md and docs/commands.md say what the de
 tests: $(VENV)/.dev ## pytest, a file a process at a time; PYTEST_ARGS='-k name' picks
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
+tests-pure: $(VENV)/.dev ## The engine's tests once more, in pure Python
+	GSMTP_PURE=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(PURE_TESTS) $(PYTEST_ARGS)
+
 test-cluster: $(VENV)/.dev peers ## Kill nodes of a RabbitMQ cluster while mail flows, in both modes; says what was measured
 	$(BIN)/python -m pytest -q -s -m "" tests/cluster $(PYTEST_ARGS)
 
@@ -89,7 +96,7 @@ engine: $(VENV)/.run ## Messages a second through the SMTP machine alone; judged
 	@$(BIN)/python -m loadtest.engine_bench --seconds 1
 
 clean: ## Remove what was made, mail and spool under var/ excepted
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist gsmtp/_compiled* *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find gsmtp tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -101,6 +108,11 @@ $(VENV)/bin/python:
 $(VENV)/.run: requirements.txt setup.py gsmtp/__init__.py | $(VENV)/bin/python
 	@echo "Installing gsmtp into $(VENV) …"
 	@$(PIP) install -r requirements.txt -e .
+	@touch $@
+
+$(VENV)/.compile: requirements-compile.txt $(VENV)/.run
+	@echo "Installing the compiler of modules into $(VENV) …"
+	@$(PIP) install -r requirements-compile.txt
 	@touch $@
 
 $(VENV)/.load: loadtest/requirements.txt requirements.txt $(VENV)/.run

@@ -39,6 +39,7 @@ setup(
     ],
     extras_require={
         "amqp": ["pika>=1.3"],
+        "compile": ["mypy>=1.15", "setuptools>=64", "types-gevent>=25.4"],
         "auth": ["argon2-cffi>=23.1", "bcrypt>=4.1"],
         "pgsql": ["psycopg[binary]>=3.1"],
         "tls": ["pyOpenSSL>=24.3"],

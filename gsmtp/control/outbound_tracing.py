@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gsmtp.control.trace_files import FileTracer, Register, TraceFile, split, told
+from gsmtp.control.trace_files import FileTracer, Register, TraceFile, told
+from gsmtp.core.lines import split
 
 if TYPE_CHECKING:
     from gsmtp.delivery.tracing import Subject

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gsmtp.control.command import CommandError
 from gsmtp.control.options import TRACE_SMTP_MODE
@@ -18,9 +18,6 @@ from gsmtp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
-
-LONGEST: Final = 8192
-"""Bytes of a line that has no end yet; then it is written as it is."""
 
 
 class TraceFile(Protocol):
@@ -90,17 +87,6 @@ class Register(Generic[T]):
         """Forget all."""
         for number in list(self.tracers):
             self.remove(number)
-
-
-def split(data: bytes, write: Callable[[bytes], None]) -> bytes:
-    """Write whole lines, without their ends; what is left."""
-    *lines, rest = data.split(b"\n")
-    for line in lines:
-        write(line.removesuffix(b"\r"))
-    if len(rest) > LONGEST:
-        write(rest)
-        rest = b""
-    return rest
 
 
 def told(session: str, peer: str, side: bytes, text: bytes) -> bytes:

@@ -78,8 +78,9 @@ class Journal:
         for log in self._logs:
             log.record(record)
 
-    delivery = record
-    """One recipient's attempt ended."""
+    def delivery(self, record: Attempt) -> None:
+        """One recipient's attempt ended."""
+        self.record(record)
 
     def problem(self, text: str, error: BaseException | None = None) -> None:
         """Something is wrong on our side with a delivery; `error` carries the traceback."""

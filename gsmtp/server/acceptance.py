@@ -21,7 +21,6 @@ from gsmtp.policy.keep import EXCLUDE_VCTX_CONN, EXCLUDE_VCTX_MESS, GENERATE_BOU
 from gsmtp.policy.keep import kept as kept_variables
 from gsmtp.policy.message import Message, Recipients
 from gsmtp.policy.script_options import LEGACY_MESSAGE_THRESHOLD
-from gsmtp.runtime.later import Later
 from gsmtp.server.phases import MessagePhases, SpooledText, show_recipient
 from gsmtp.server.service import Service
 from gsmtp.server.sink import DropWriter
@@ -30,7 +29,7 @@ from gsmtp.smtp.session import Session
 from gsmtp.spool.base import BodyWriter
 
 if TYPE_CHECKING:
-    from gsmtp.server.connection import Connection
+    from gsmtp.server.link import Link
     from gsmtp.server.throttle import Throttle
 
 
@@ -49,7 +48,7 @@ class Acceptance:
         "session",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, service: Service, session: Session, context: Context) -> None:
+    def __init__(self, connection: Link, service: Service, session: Session, context: Context) -> None:
         self._connection = connection
         self._service = service
         self.session = session
@@ -210,7 +209,7 @@ class Acceptance:
     def _answer_later(self, phase: Phase, decision: Decision) -> bool:
         """Hold the answer back; nobody else waits, and the time is not the client's."""
         self._connection.pause()
-        Later(decision.delay_s, lambda: self._answer_now(phase, decision.without_delay())).arm()
+        self._connection.hold(decision.delay_s, lambda: self._answer_now(phase, decision.without_delay()))
         return False
 
     def _answer_now(self, phase: Phase, decision: Decision) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gsmtp.core.records import Peering, SessionBegin, SessionEnd
 from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Reply
 from gsmtp.policy.context import Context
+from gsmtp.runtime.later import Later
 from gsmtp.runtime.sockets import RawSocket
 from gsmtp.server.channel import BODY_RECV, COMMAND_RECV, LINGER_S
 from gsmtp.server.peering import address_text, name_of, peering_of
@@ -198,6 +199,10 @@ class Connection(Securing):
         if not self.session.is_over and self.session.pending_bytes <= MOST_PENDING_INPUT and not self._is_ended:
             self._read_on()
         self._turn()
+
+    def hold(self, delay_s: float, go_on: Callable[[], object]) -> None:
+        """Go on after a while."""
+        Later(delay_s, go_on).arm()
 
     def break_off(self) -> None:
         """Close because of the exception that is being handled, and tell it."""

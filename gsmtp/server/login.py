@@ -35,7 +35,7 @@ from gsmtp.smtp.ext.auth import parameters_of
 from gsmtp.smtp.session import Session
 
 if TYPE_CHECKING:
-    from gsmtp.server.connection import Connection
+    from gsmtp.server.link import Link
 
 ANONYMOUS: Final = "anonymous"
 """Who everybody is under Always_Allow."""
@@ -52,7 +52,7 @@ class Login(Acceptance):
 
     __slots__ = ("_failed_logins",)
 
-    def __init__(self, connection: Connection, service: Service, session: Session, context: Context) -> None:
+    def __init__(self, connection: Link, service: Service, session: Session, context: Context) -> None:
         super().__init__(connection, service, session, context)
         self._failed_logins = 0
 

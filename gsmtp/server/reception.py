@@ -46,7 +46,7 @@ log = logging.getLogger("gsmtp.ssl")
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
     from gsmtp.runtime.tls import TlsFacts
-    from gsmtp.server.connection import Connection
+    from gsmtp.server.link import Link
 
 
 class Reception(Login):
@@ -54,7 +54,7 @@ class Reception(Login):
 
     __slots__ = ()
 
-    def __init__(self, connection: Connection, service: Service, session: Session, context: Context) -> None:
+    def __init__(self, connection: Link, service: Service, session: Session, context: Context) -> None:
         super().__init__(connection, service, session, context)
         configured = context.view[CONTEXT]
         context.conn.update(configured, pathway=context.view.pathway, connection_message_count="0")

@@ -24,7 +24,7 @@ _SHORT: Final = 64
 """A domain of fewer octets can have no label that is too long."""
 
 _BRACKETS = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")*+)>')
-_NO_UTF8 = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of octets that aren't UTF-8
+_NO_UTF8 = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")  # what surrogateescape makes of octets that aren't UTF-8
 _BARE_WORD = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")++)')
 _MAILBOX = re.compile(r'((?:"(?:[^"\\]|\\.)*+"|[^"@])*+)@([^@]*+)')
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([!-<>-~\u0080-\U0010ffff]++))?")

@@ -14,7 +14,6 @@ import gevent
 
 from gsmtp.core.records import Peering
 from gsmtp.policy.context import Context
-from gsmtp.policy.decision import Decision, Phase
 from gsmtp.server.peering import peering_of
 from gsmtp.server.reception import HANDLERS, Reception
 from gsmtp.server.service import Service
@@ -29,27 +28,15 @@ _PATIENCE_S = 60.0
 _TICK_S = 0.001
 
 
-class _Reception(Reception):
-    """Notes how long an answer would be held back, and gives it at once."""
-
-    __slots__ = ()
-
-    def _answer_later(self, phase: Phase, decision: Decision) -> bool:
-        connection: Any = self._connection
-        connection.held_s += decision.delay_s
-        return self._answer(phase, decision.without_delay())
-
-
 class _Link:
     """Stands in for `server.connection.Connection`."""
-
-    family = socket.AF_INET
-    is_ended = False
 
     def __init__(self, service: Service, facts: Facts) -> None:
         stanza = service.configuration.listens[0]
         view = service.configuration.view_for(stanza, facts.client_ip)
-        self.listener = SimpleNamespace(stanza=stanza)
+        self.listener: Any = SimpleNamespace(stanza=stanza)
+        self.family = int(socket.AF_INET)
+        self.is_ended = False
         self.service = service
         self.session = Session(view, facts, service.clock)
         self.context = Context(service.configuration, view, facts, self.session)
@@ -58,8 +45,8 @@ class _Link:
         self.is_closed = False
         self.error: BaseException | None = None
         self._has_turn = True
+        self.reception = Reception(self, service, self.session, self.context)
         as_connection: Connection = self  # type: ignore[assignment]
-        self.reception = _Reception(as_connection, service, self.session, self.context)
         service.connections.add(as_connection)
 
     @property
@@ -85,6 +72,11 @@ class _Link:
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """A part of the turn that may wait: here all may."""
         function(*args)
+
+    def hold(self, delay_s: float, go_on: Callable[[], object]) -> None:
+        """Note how long an answer would be held back, and give it at once."""
+        self.held_s += delay_s
+        go_on()
 
     def break_off(self) -> None:
         """A bug: the test is to see it."""

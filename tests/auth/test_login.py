@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gsmtp.core.records import AuthAttempt, Record
+from gsmtp.observe.journal import Journal
+from gsmtp.observe.logs import Trouble
 from gsmtp.server.reception import Reception
 from tests.support.inprocess import Client, Running, running
 
@@ -55,19 +57,27 @@ def only(server: Running) -> Reception:
     return connection.reception
 
 
+class Listening:
+    """A log that keeps the attempts."""
+
+    def __init__(self) -> None:
+        self.attempts: list[AuthAttempt] = []
+
+    def record(self, record: Record) -> None:
+        if isinstance(record, AuthAttempt):
+            self.attempts.append(record)
+
+    def trouble(self, trouble: Trouble) -> None:
+        """None is asked for."""
+
+
 def attempts(server: Running) -> list[AuthAttempt]:
     """From now on: the attempts that are told."""
-    told: list[AuthAttempt] = []
+    listening = Listening()
     journal = server.supervisor.service.journal
-    record = journal.record
-
-    def listen(one: Record) -> None:
-        if isinstance(one, AuthAttempt):
-            told.append(one)
-        record(one)
-
-    journal.record = listen  # type: ignore[assignment,method-assign]
-    return told
+    assert isinstance(journal, Journal)
+    journal.use([listening])
+    return listening.attempts
 
 
 def test_a_login_opens_the_way_to_every_domain(tmp_path: Path) -> None:

@@ -86,6 +86,6 @@ def module_hooks(console: Console, words: Sequence[str]) -> Output:
 def _signature(function: object) -> str:
     assert callable(function)
     try:
-        return str(inspect.signature(function)).replace("'", "")
+        return f"({', '.join(inspect.signature(function).parameters)})"  # compiled functions know no annotations
     except (TypeError, ValueError):
         return "(...)"

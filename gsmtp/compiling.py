@@ -1,0 +1,110 @@
+"""Compiling the modules that mail goes through with mypyc, for this machine and this Python (`gsmtp compile`).
+
+Which modules: those that run for every command, message or delivery. What reads the configuration, serves the console
+or runs once is as well off in Python. A compiled class can only derive from compiled ones, so bases stand here too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+from gsmtp import compiled
+from gsmtp.core.errors import GsmtpError
+
+MODULES: tuple[str, ...] = tuple(
+    f"gsmtp.{package}.{name}"
+    for package, names in {
+        "core": "reply envelope records ids domains",
+        "smtp": "abnf buffer body events facts transaction trace parser message state machine text answers session "
+        "verbs profile traced",
+        "server": "channel connection acceptance reception limits peering sink login opening securing throttle",
+        "policy": "chain context decision checks.relay checks.blackhole",
+        "observe": "journal",
+    }.items()
+    for name in names.split()
+)
+
+_BUILD = """
+import sys
+from setuptools import setup
+from mypyc.build import mypycify
+work, target, group = sys.argv[1:4]
+flags = ["--config-file=", "--ignore-missing-imports", "--cache-dir", work + "/cache", *sys.argv[4:]]
+modules = mypycify(flags, opt_level="3", group_name=group, target_dir=work, multi_file=True)
+setup(
+    name="gsmtp-compiled",
+    ext_modules=modules,
+    script_args=["-q", "build_ext", "--build-lib", target, "--build-temp", work + "/temp", "--parallel", "4"],
+)
+"""
+
+
+class CannotCompile(GsmtpError):
+    """Why nothing was compiled; gsmtp runs in Python as before."""
+
+
+def check_tools() -> None:
+    """Raises CannotCompile when a part is missing, saying which."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(os.environ.get("CC", compiler).split()[0]) is None:
+        raise CannotCompile("there is no C compiler; on Debian: apt-get install gcc")
+    if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+        raise CannotCompile("Python's headers are missing; on Debian: apt-get install python3-dev")
+    try:
+        import mypyc  # noqa: F401
+        import setuptools  # noqa: F401
+    except ImportError as error:
+        raise CannotCompile("mypyc is missing; pip install 'gsmtp[compile]'") from error
+
+
+def compile_modules() -> int:
+    """Compile all modules and put them in place, in one step at the end.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        CannotCompile: a tool is missing, or the compiler's words.
+        OSError: the package's folder can't be written.
+    """
+    check_tools()
+    root = os.path.dirname(os.path.dirname(compiled.FOLDER))
+    hashes = {name: compiled.fingerprint(compiled.source(name)) for name in MODULES}
+    new = tempfile.mkdtemp(prefix="_compiled-", dir=os.path.dirname(compiled.FOLDER))
+    try:
+        with tempfile.TemporaryDirectory(prefix="gsmtp-compile-") as work:
+            files = [os.path.relpath(compiled.source(name), root) for name in MODULES]
+            done = subprocess.run(  # noqa: S603 - this interpreter, our own words
+                [sys.executable, "-c", _BUILD, work, new, compiled.GROUP.removesuffix("__mypyc"), *files],
+                cwd=root,
+                env={**os.environ, "GSMTP_PURE": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode:
+            raise CannotCompile(f"the compiler says:\n{(done.stdout + done.stderr).strip()[-4000:]}")
+        with open(os.path.join(new, "manifest"), "w", encoding="utf-8") as file:
+            file.write(f"{compiled.SUFFIX}\n")
+            file.writelines(f"{name} {hashed}\n" for name, hashed in hashes.items())
+        os.chmod(new, 0o755)  # noqa: S103 - as packages are; mkdtemp gave 0700
+        _replace(new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return len(MODULES)
+
+
+def _replace(new: str) -> None:
+    """Put a folder in the place of what was compiled before. Servers that run keep what they have loaded."""
+    old = f"{new}.old"
+    try:
+        os.rename(compiled.FOLDER, old)
+    except FileNotFoundError:
+        pass
+    os.rename(new, compiled.FOLDER)
+    shutil.rmtree(old, ignore_errors=True)
