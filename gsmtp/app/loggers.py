@@ -31,17 +31,21 @@ class LogKeeper:
     Args:
         events: the lines on standard output, with the level of ``--log-level`` set.
         mailbox: for the threads that write files.
+        is_shared: whether other processes write to the same files.
+        beats: whether heartbeats are written here.
 
     Attributes:
         journal: takes records.
     """
 
-    def __init__(self, events: EventLog, mailbox: HubMailbox) -> None:
+    def __init__(self, events: EventLog, mailbox: HubMailbox, *, is_shared: bool = False, beats: bool = True) -> None:
         self._events = events
         self._level = logging.getLogger("gsmtp").level or logging.INFO
         self.journal = Journal(events)
         self._mailbox = mailbox
-        self._files = LogFiles(mailbox, self._tell)
+        self._is_shared = is_shared
+        self._beats = beats
+        self._files = LogFiles(mailbox, self._tell, is_shared)
         self._current = Loggers()
 
     def prepare(self, configuration: Configuration) -> Loggers:
@@ -60,6 +64,7 @@ class LogKeeper:
             logger.stop()
         self._files.use(loggers.files)
         for logger in loggers.loggers:
+            logger.beats = self._beats
             logger.start()
         levels.apply(next(iter(configuration.stanzas("debug_flags")), None), self._level)
         levels.apply_modules(configuration)
@@ -77,7 +82,7 @@ class LogKeeper:
 
     def open(self, path: str, mode: int) -> LogFile:
         """Open a file that no ec_logger writes. Raises ConfigError."""
-        return LogFile(Target(path, mode, NOWHERE, "file"), self._mailbox, self._tell)
+        return LogFile(Target(path, mode, NOWHERE, "file"), self._mailbox, self._tell, self._is_shared)
 
     def close(self) -> None:
         """Write what is left and close all files. Waits half a second at the most."""

@@ -12,11 +12,13 @@ import gevent.event
 
 from gsmtp.app.listeners import ListenerSet
 from gsmtp.app.loggers import LogKeeper
+from gsmtp.app.pidfile import Pidfile
 from gsmtp.app.resources import Resources, Surroundings
 from gsmtp.config.scopes import Configuration
 from gsmtp.config.tree import Tree
 from gsmtp.control.host import Host
 from gsmtp.control.listener import ControlListener
+from gsmtp.control.workers import Workers
 from gsmtp.datasource.store import Datasources
 from gsmtp.delivery.queue import Delivery
 from gsmtp.observe.files import LogFile
@@ -47,26 +49,37 @@ class Parts(ABC):
         self._native = NativePool("IO", 4, mailbox)
         self._around = Surroundings(events, self._native, mailbox)
         self._resources: Resources
-        self._logs = LogKeeper(events, mailbox)
+        self._logs = self._make_logs(mailbox)
         self._pools = Pools()
         self._pools.configure(configuration)
         self._host = Host()
-        self._listeners = ListenerSet(
-            self._pools,
-            events,
-            lambda service, stanza, raw, pool: ControlListener(service, stanza, raw, pool, self, self._host),
-        )
+        self._listeners = self._make_listeners()
         self._stop = gevent.event.Event()
         self._is_busy = True  # starting; then while a reload is under way
         self._reload_wanted = False
-        self._pidfile = ""
+        self._pidfile = Pidfile()
         self._service: Service
         self._spool: SqliteSpool
         self._delivery: Delivery
         self._wheel = DeadlineWheel()
         self.started_wall = time.time()
 
+    def _make_logs(self, mailbox: HubMailbox) -> LogKeeper:
+        return LogKeeper(self._events, mailbox)
+
+    def _make_listeners(self) -> ListenerSet:
+        return ListenerSet(
+            self._pools,
+            self._events,
+            lambda service, stanza, raw, pool: ControlListener(service, stanza, raw, pool, self, self._host),
+        )
+
     # --- what the console sees (gsmtp.control.operations)
+
+    @property
+    def workers(self) -> Workers | None:
+        """The processes that serve, None where this one does."""
+        return None
 
     @abstractmethod
     def reload_now(self, path: str | None = None) -> None:

@@ -150,11 +150,7 @@ class Reloading(Parts):
         except BaseException:
             self._logs.discard(loggers)
             raise
-        for what in _unchangeable(self._configuration, new):
-            self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
-        if not is_of_one_load(new.tree, self._configuration.tree):
-            for change in pending(self._configuration.tree):
-                self._events.event("warning", "config", f"dropped a change made by the console: {change}")
+        self._tell_what_stays(new)
         old, self._resources = self._resources, resources
         self._configuration = new
         self._service.hostname = hostname_of(new)
@@ -164,15 +160,29 @@ class Reloading(Parts):
         self._service.reconfigure(new)
         self._logs.use(loggers, new, resources.scripts.recorders())
         self._logs.tell(self._service)
-        self._delivery.reconfigure(new)
-        self._service.handover = self._delivery.handover
+        self._hand_on_by(new)
         take_effect(resources, new, self._around)
         give_up(old, resources)
+        self._tell_reload(word, changes)
+
+    def _hand_on_by(self, new: Configuration) -> None:
+        self._delivery.reconfigure(new)
+        self._service.handover = self._delivery.handover
+
+    def _tell_what_stays(self, new: Configuration) -> None:
+        """Say what of a new configuration has no effect, and what it undoes."""
+        for what in _unchangeable(self._configuration, new):
+            self._events.event("warning", "config", f"{what} changed: needs a restart, the running value stays")
+        if not is_of_one_load(new.tree, self._configuration.tree):
+            for change in pending(self._configuration.tree):
+                self._events.event("warning", "config", f"dropped a change made by the console: {change}")
+
+    def _tell_reload(self, word: str, changes: str) -> None:
         self._events.event(
             "info",
             "config",
             word,
-            generation=new.generation,
+            generation=self._configuration.generation,
             sockets=changes,
             listening=",".join(self._listeners.addresses()),
         )

@@ -16,6 +16,7 @@ import gevent.event
 
 from gsmtp.app.options import DRAIN_TIME
 from gsmtp.app.parts import hostname_of
+from gsmtp.app.process import end_at_once
 from gsmtp.app.reloading import Reloading
 from gsmtp.app.resources import give_up, prepare, take_effect
 from gsmtp.control.listener import end_sessions
@@ -29,7 +30,9 @@ from gsmtp.delivery.bounces import PROTOCOL, Bounces
 from gsmtp.delivery.queue import Delivery
 from gsmtp.runtime.identity import become, inside, owner_of, raise_file_limit
 from gsmtp.runtime.options import PIDFILE
+from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.server.service import Service
+from gsmtp.spool.adopt import adopt_all
 from gsmtp.spool.options import FORCE_FSYNC, IN_DOUBT, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
 from gsmtp.spool.sqlite import SqliteSpool
 
@@ -54,24 +57,25 @@ class Supervisor(Reloading):
         self._resources = prepare(self._configuration, None, self._around)
         self._listeners.bind(self._configuration)
         try:
-            self._write_pidfile(view[PIDFILE])
-            _make_folder(inside(security, view[SPOOLBASE]), owner_of(security))
+            self._pidfile.write(self._pidfile_path(view[PIDFILE]))
+            make_spool_folder(inside(security, self._spool_folder(view[SPOOLBASE])), owner_of(security))
             become(security)
             recorders = self._resources.scripts.recorders()
             self._logs.use(self._logs.prepare(self._configuration), self._configuration, recorders)
             self._spool = SqliteSpool.open_at(
-                view[SPOOLBASE],
+                self._spool_folder(view[SPOOLBASE]),
                 mode=view[SPOOL_MODE],
                 fsync=view[FORCE_FSYNC],
                 large_threshold=view[LARGE_MESSAGE_THRESHOLD],
                 reserve_bytes=view[SPOOL_RESERVE],
                 hold_in_doubt=view[IN_DOUBT] == "hold",
+                first_opening=self._first_opening(view[SPOOLBASE]),
             )
         except BaseException:
             self._listeners.close()
             give_up(self._resources)
             self._logs.close()
-            self._remove_pidfile()
+            self._pidfile.remove()
             raise
         clock = SystemClock()
         ids = IdMaker(self._spool.generation, os.getpid())
@@ -84,6 +88,7 @@ class Supervisor(Reloading):
             self._logs.journal,
             failures=Bounces(self._spool, self._native, ids.next, clock, hostname),
             announced=self._tell_notice,
+            shared=self._shared,
         )
         self._service = Service(
             configuration=self._configuration,
@@ -100,6 +105,7 @@ class Supervisor(Reloading):
             authenticator=self._resources.authenticator,
             native=self._native,
             handover=self._delivery.handover,
+            shared=self._shared,
         )
         take_effect(self._resources, self._configuration, self._around)
         self._logs.tell(self._service)
@@ -110,6 +116,28 @@ class Supervisor(Reloading):
         self._say_ready()
         if self._reload_wanted:
             gevent.spawn(self.reload)
+
+    # --- what a worker does in another way
+
+    @property
+    def _shared(self) -> SharedCounts | None:
+        """The counts that all workers keep together; None in a server of one process."""
+        return None
+
+    @property
+    def _label(self) -> dict[str, object]:
+        """What tells its last lines from those of others."""
+        return {}
+
+    def _pidfile_path(self, path: str) -> str:
+        return path
+
+    def _spool_folder(self, base: str) -> str:
+        return base
+
+    def _first_opening(self, base: str) -> int:
+        """The least generation of the spool. Takes over what workers left that are no more."""
+        return adopt_all(base, 1, self._events.event)
 
     def _tell_notice(self, envelope: Envelope) -> None:
         """Log a message that we wrote ourselves (reference/console-and-logs.md section 5.1)."""
@@ -153,6 +181,10 @@ class Supervisor(Reloading):
         """Let `wait` return. Safe in a signal's callback."""
         self._stop.set()
 
+    def end_at_once(self, number: int) -> None:
+        """End without draining, as by a signal."""
+        end_at_once(number)
+
     def wait(self) -> None:
         """Wait in the calling green thread until somebody asks to stop."""
         self._stop.wait()
@@ -162,7 +194,9 @@ class Supervisor(Reloading):
         drain_s = self._configuration.view[DRAIN_TIME]
         deadline = time.monotonic() + drain_s
         service = self._service
-        self._events.event("info", "stop", "draining", sessions=len(service.connections), seconds=drain_s)
+        self._events.event(
+            "info", "stop", "draining", **self._label, sessions=len(service.connections), seconds=drain_s
+        )
         self._listeners.close()
         service.is_draining = True
         service.throttles.release_all()
@@ -180,31 +214,14 @@ class Supervisor(Reloading):
         self._spool.close()
         give_up(self._resources)
         self._around.close()
-        self._remove_pidfile()
-        self._events.event("info", "stop", "stopped", transactions_cut=cut or None, **asdict(service.totals))
+        self._pidfile.remove()
+        self._events.event(
+            "info", "stop", "stopped", **self._label, transactions_cut=cut or None, **asdict(service.totals)
+        )
         self._logs.close()
 
-    # --- pidfile
 
-    def _write_pidfile(self, path: str) -> None:
-        if not path:
-            return
-        try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-        except OSError as error:
-            raise GsmtpError(f"can't write the pidfile {path}: {error.strerror}") from error
-        self._pidfile = path
-
-    def _remove_pidfile(self) -> None:
-        if self._pidfile:
-            try:
-                os.unlink(self._pidfile)
-            except OSError:
-                pass  # its folder may belong to root, and we no longer are
-
-
-def _make_folder(path: str, owner: tuple[int, int]) -> None:
+def make_spool_folder(path: str, owner: tuple[int, int]) -> None:
     """Make the spool's folder while we may, for the user that will write there."""
     try:
         os.makedirs(path, mode=0o750, exist_ok=True)

@@ -11,6 +11,7 @@ EXAMPLES = """\
 examples:
   gsmtp run conf/dev.conf
   gsmtp run /etc/gsmtp/ecelerity.conf --log-format json
+  gsmtp run conf/dev.conf --workers 4
 
 signals:
   TERM   stop accepting, let transactions end within Drain_Time (4 s), then exit 0; again: end at once
@@ -36,11 +37,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="info",
         help="the least level of rare events that is logged",
     )
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="how many processes serve; without it what EventLoop says, or this one alone",
+    )
+    parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 512:
+        raise argparse.ArgumentTypeError("a number from 1 to 512")
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop. 0 after TERM, 1 when the server can't start."""
-    from gsmtp.app.serve import serve
+    if args.worker is not None:
+        from gsmtp.workers.worker import serve_worker
 
-    return serve(args.conf, as_json=args.log_format == "json", level=args.log_level)
+        return serve_worker(args.conf, args.worker, as_json=args.log_format == "json", level=args.log_level)
+    from gsmtp.workers.serve import serve
+
+    return serve(args.conf, as_json=args.log_format == "json", level=args.log_level, workers=args.workers)

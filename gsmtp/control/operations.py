@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
     from gsmtp.config.tree import Tree
+    from gsmtp.control.workers import Workers
     from gsmtp.datasource.store import Datasources
     from gsmtp.delivery.queue import Delivery
     from gsmtp.observe.files import LogFile
@@ -31,6 +32,7 @@ class Operations(Protocol):
         spool: the queue.
         datasources: what modules and stores ask.
         started_wall: seconds since the epoch.
+        workers: the processes that serve, None where this one does. A parent has no mail, sessions or spool itself.
     """
 
     @property
@@ -53,6 +55,8 @@ class Operations(Protocol):
     def path(self) -> str: ...
     @property
     def started_wall(self) -> float: ...
+    @property
+    def workers(self) -> Workers | None: ...
 
     def reload_now(self, path: str | None = None) -> None:
         """Read the files anew and let them take effect. Blocks. Raises ConfigError with all problems laid out."""

@@ -25,6 +25,7 @@ from gsmtp.delivery.limit_options import (
     SERVER_MAX_OUTBOUND_CONNECTIONS,
 )
 from gsmtp.delivery.transport import Throttled
+from gsmtp.runtime.shared_counts import SharedCounts
 
 _ROUNDING = 1e-6
 _LEAST_WAIT_S = 0.001
@@ -224,12 +225,16 @@ class GateKeeper:
         mono: a monotonic clock.
         make_timer: see `Throttle`.
         offer: see `Throttle`.
+        shared: counts that several processes keep together, None in a server of one process.
     """
 
-    def __init__(self, mono: Callable[[], float], make_timer: MakeTimer, offer: Offer) -> None:
+    def __init__(
+        self, mono: Callable[[], float], make_timer: MakeTimer, offer: Offer, shared: SharedCounts | None = None
+    ) -> None:
         self._mono = mono
         self._make_timer = make_timer
         self._offer = offer
+        self._beside = shared
         self._quotas: dict[tuple[str, Path], Quota] = {}
         self._throttles: dict[tuple[str, Path], Throttle] = {}
         self._by_view: dict[View, Gates] = {}

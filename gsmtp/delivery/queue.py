@@ -41,6 +41,7 @@ from gsmtp.delivery.window import Window
 from gsmtp.delivery.worker import DeliveryLog, LoggingLog, Worker, green_connect
 from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
 from gsmtp.runtime.later import Later
+from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.smtp.options import HOSTNAME
 from gsmtp.spool.base import Due, Notice, Spool
 
@@ -67,6 +68,7 @@ class Delivery:
         announced: called on the hub with each message of our own that is in the spool now.
         connect: makes sockets; by default gevent's.
         window: recipients in memory at the most.
+        shared: counts that several processes keep together, None in a server of one process.
 
     Raises:
         ConfigError: the transports' folder wasn't loaded.
@@ -84,6 +86,7 @@ class Delivery:
         announced: Callable[[Envelope], object] | None = None,
         connect: Connect = green_connect,
         window: int = WINDOW,
+        shared: SharedCounts | None = None,
     ) -> None:
         missing = [name for name in TRANSPORT_NAMES if name not in TRANSPORTS]
         if missing:
@@ -115,7 +118,7 @@ class Delivery:
             self._window.release,
             self._window.ended,
         )
-        self._gates = GateKeeper(mono, Later, self._runner.offer_now)
+        self._gates = GateKeeper(mono, Later, self._runner.offer_now, shared)
         self._rest_s = _LEAST_REST_S
         self._is_stopping = False
         self._configure(configuration)

@@ -62,6 +62,9 @@ class EcLogger:
     Args:
         view: the stanza's options.
         files: the open files by option name; those that it does without are missing.
+
+    Attributes:
+        beats: whether heartbeats are written by it; of several processes one does.
     """
 
     def __init__(self, view: View, files: Mapping[str, LogFile]) -> None:
@@ -80,6 +83,7 @@ class EcLogger:
         if self._account is not None:
             self._writers[AuthAttempt] = self._write_authentication
             self._writers[Authorization] = self._write_authorization
+        self.beats = True
         self._heartbeat_s = view[HEARTBEAT]
         self._later = Later(float(self._heartbeat_s or CHECK_S), self.beat)
 
@@ -104,7 +108,7 @@ class EcLogger:
 
     def beat(self) -> None:
         """One beat: the lines that say nothing else, and a look whether the files are where they were."""
-        if self._heartbeat_s:
+        if self._heartbeat_s and self.beats:
             now = time.time()
             if self._main is not None:
                 self._main.write(formats.heartbeat(now))

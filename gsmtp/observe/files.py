@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gsmtp.config.diagnostics import Span
 from gsmtp.core.errors import ConfigError
-from gsmtp.observe.writer import BundleWriter
+from gsmtp.observe.writer import BundleWriter, locked
 from gsmtp.runtime.native import HubMailbox, NativePool
 
 _AGAIN_S = 0.2
@@ -49,17 +49,19 @@ class LogFile(BundleWriter):
         target: what to open.
         mailbox: brings what is told to the hub.
         tell: takes it there.
+        is_shared: whether other processes write to it, too.
 
     Raises:
         ConfigError: it can't be opened.
     """
 
-    def __init__(self, target: Target, mailbox: HubMailbox, tell: Tell) -> None:
+    def __init__(self, target: Target, mailbox: HubMailbox, tell: Tell, is_shared: bool = False) -> None:
         super().__init__(NativePool("log", 1, mailbox))
         self.path = target.path
         self.mode = target.mode
         self._mailbox = mailbox
         self._tell = tell
+        self._is_shared = is_shared
         self._reopens_wanted = 0
         self._reopens_done = 0
         self._is_in_trouble = False
@@ -101,6 +103,13 @@ class LogFile(BundleWriter):
     # --- in the native thread
 
     def _write_all(self, data: bytes) -> None:
+        if not self._is_shared:
+            self._write(data)
+            return
+        with locked(self._descriptor):
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         written = 0
         while written < len(data):
             try:
@@ -165,11 +174,13 @@ class LogFiles:
     Args:
         mailbox: for the files' threads.
         tell: takes what is wrong.
+        is_shared: whether other processes write to them, too.
     """
 
-    def __init__(self, mailbox: HubMailbox, tell: Tell) -> None:
+    def __init__(self, mailbox: HubMailbox, tell: Tell, is_shared: bool = False) -> None:
         self._mailbox = mailbox
         self._tell = tell
+        self._is_shared = is_shared
         self._open: dict[str, LogFile] = {}
 
     def prepare(self, targets: Iterable[Target]) -> dict[str, LogFile]:
@@ -183,7 +194,7 @@ class LogFiles:
             for target in targets:
                 if target.path not in files:
                     known = self._open.get(target.path)
-                    files[target.path] = known or LogFile(target, self._mailbox, self._tell)
+                    files[target.path] = known or LogFile(target, self._mailbox, self._tell, self._is_shared)
         except ConfigError:
             self.discard(files)
             raise

@@ -6,9 +6,11 @@ line, because the two threads would pass the interpreter to and fro.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from gsmtp.runtime.later import Later
 from gsmtp.runtime.native import NativePool, NativeQueue
@@ -102,22 +104,49 @@ class BundleWriter(ABC):
         """Write a bundle, in the native thread."""
 
 
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """Keep other processes from writing meanwhile: a bundle may be more than a pipe or a full disk takes in one go.
+    Blocks. Where there are no such locks lines may be mixed, and are written all the same."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError:
+            pass  # closed meanwhile, which ended the lock
+
+
 class LineWriter(BundleWriter):
     """Writes to an open descriptor; how many lines were dropped is written as a line of its own.
 
     Args:
         descriptor: an open file descriptor, e.g. 1.
         pool: gives the one native thread; its results are not used.
+        turns: a descriptor to lock while a bundle is written, where other processes write to the same output.
     """
 
-    def __init__(self, descriptor: int, pool: NativePool) -> None:
+    def __init__(self, descriptor: int, pool: NativePool, turns: int = -1) -> None:
         super().__init__(pool)
         self._descriptor = descriptor
+        self._turns = turns
 
     def _after_a_gap(self, dropped: int) -> bytes:
         return b"%d log lines dropped: nobody read them fast enough\n" % dropped
 
     def _write_all(self, data: bytes) -> None:
+        if self._turns < 0:
+            self._write(data)
+            return
+        with locked(self._turns):
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]

@@ -8,13 +8,18 @@ Counters are kept by the scope's path, so they go on over a reload. Source: refe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gsmtp.config.tree import Scope
 from gsmtp.config.view import View
+from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.server.options import LISTENER_SESSIONS, SERVICE_SESSIONS
 
 Path = tuple[tuple[str, str | None], ...]
 _NO_SCOPE: Path = ()
+_NO_LIMIT: Final = 0xFFFFFFFF
+SERVICE: Final = "sessions"
+"""What all sessions are counted by where several processes count together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +55,24 @@ def path_of(scope: Scope) -> Path:
 
 
 class SessionCounts:
-    """How many sessions there are, by counter and in all."""
+    """How many sessions there are, by counter and in all.
 
-    def __init__(self) -> None:
+    Args:
+        shared: where other processes' sessions of the same limits are counted, None where there are none.
+
+    Attributes:
+        service: sessions of this process.
+    """
+
+    def __init__(self, shared: SharedCounts | None = None) -> None:
         self.service = 0
         self._by_scope: dict[Path, int] = {}
+        self._shared = shared
 
     def admit(self, limits: Limits) -> bool:
         """Count a session in, unless a limit is reached."""
+        if self._shared is not None:
+            return self._admit_beside_others(limits, self._shared)
         if limits.service_sessions and self.service >= limits.service_sessions:
             return False
         if limits.listener_sessions:
@@ -65,6 +80,15 @@ class SessionCounts:
             if count >= limits.listener_sessions:
                 return False
         self._count_in(limits)
+        return True
+
+    def _admit_beside_others(self, limits: Limits, shared: SharedCounts) -> bool:
+        if not shared.take(SERVICE, limits.service_sessions or _NO_LIMIT):
+            return False
+        if limits.listener_sessions and not shared.take(_name(limits.counter), limits.listener_sessions):
+            shared.drop(SERVICE)
+            return False
+        self._count_in_here(limits)
         return True
 
     def move(self, old: Limits, new: Limits) -> bool:
@@ -76,6 +100,13 @@ class SessionCounts:
         return False
 
     def _count_in(self, limits: Limits) -> None:
+        if self._shared is not None:
+            self._shared.add(SERVICE)
+            if limits.listener_sessions:
+                self._shared.add(_name(limits.counter))
+        self._count_in_here(limits)
+
+    def _count_in_here(self, limits: Limits) -> None:
         if limits.listener_sessions:
             self._by_scope[limits.counter] = self._by_scope.get(limits.counter, 0) + 1
         self.service += 1
@@ -83,9 +114,18 @@ class SessionCounts:
     def leave(self, limits: Limits) -> None:
         """Count a session out that was admitted under these very limits."""
         self.service -= 1
+        if self._shared is not None:
+            self._shared.drop(SERVICE)
+            if limits.listener_sessions:
+                self._shared.drop(_name(limits.counter))
         if limits.listener_sessions:
             count = self._by_scope[limits.counter] - 1
             if count:
                 self._by_scope[limits.counter] = count
             else:
                 del self._by_scope[limits.counter]
+
+
+def _name(counter: Path) -> str:
+    """What the sessions of a scope are counted by where several processes count together."""
+    return f"{SERVICE} {counter!r}"

@@ -40,6 +40,9 @@ class Listener(StreamServer):
         stanza: the Listen.
         raw: bound and listening, non-blocking.
         pool: the pool that the stanza names.
+
+    Attributes:
+        is_inherited: whether the socket, and the file of a Unix one, are another process's to remove.
     """
 
     def __init__(self, service: Service, stanza: ListenStanza, raw: RawSocket, pool: WorkPool) -> None:
@@ -50,6 +53,7 @@ class Listener(StreamServer):
         self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._complained = False
         self._pause_timer: Any = None
+        self.is_inherited = False
         self.use(stanza)
         super().__init__(raw, spawn=pool)  # type: ignore[call-overload]  # raw: see set_listener
         self._take_pool()
@@ -190,5 +194,9 @@ class Listener(StreamServer):
 
     def close_socket(self) -> None:
         """Stop accepting and close the socket; running sessions are left alone. `stop()` would kill them."""
-        if not self.closed:
+        if self.closed:
+            return
+        if self.is_inherited:
+            self.close()
+        else:
             close_listening(self.socket, self.close)

@@ -23,6 +23,7 @@ from gsmtp.core.reply import Reply, reply
 from gsmtp.policy.chain import Chain
 from gsmtp.runtime.deadline import DeadlineWheel
 from gsmtp.runtime.native import NativePool
+from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.runtime.sockopts import When, rows
 from gsmtp.runtime.tls_contexts import TlsContexts
 from gsmtp.server.handover import Handover
@@ -119,6 +120,7 @@ class Service:
         authenticator: asks the credential stores.
         native: threads that read large messages for hooks.
         handover: who answers for mail in the spool's place, None for nobody.
+        shared: counts that several processes keep together, None in a server of one process.
 
     Attributes:
         throttles: of Inbound_Throttle_Messages.
@@ -138,20 +140,22 @@ class Service:
     clock: Clock
     accepted: Callable[[Envelope], object]
     authenticator: Authenticator
-    counts: SessionCounts = field(default_factory=SessionCounts)
     totals: Totals = field(default_factory=Totals)
     connections: set[Connection] = field(default_factory=set)
     is_draining: bool = False
     native: NativePool | None = None
     handover: Handover | None = None
+    shared: SharedCounts | None = None
     tells_begins: bool = False
     tells_ends: bool = False
     make_session: Callable[[View, Facts, Clock], Session] = Session
     _plans: dict[View, Plan] = field(default_factory=dict)
+    counts: SessionCounts = field(init=False)
     throttles: Throttles = field(init=False)
     attempts: FailedAttempts = field(init=False)
 
     def __post_init__(self) -> None:
+        self.counts = SessionCounts(self.shared)
         self.throttles = Throttles(self.clock)
         self.attempts = FailedAttempts(self.clock)
 

@@ -101,7 +101,7 @@ def find_ballast(base: str, mode: int) -> Ballast:
     return ballast
 
 
-def open_database(base: str) -> tuple[sqlite3.Connection, int]:
+def open_database(base: str, first_opening: int = 0) -> tuple[sqlite3.Connection, int]:
     """Open or make the database, and count this opening, durably. Returns a connection and the generation.
 
     Raises:
@@ -113,7 +113,7 @@ def open_database(base: str) -> tuple[sqlite3.Connection, int]:
         connection.execute("PRAGMA synchronous=FULL")
         schema.create_or_check(connection, path)
         schema.checkpoint_all(connection)
-        generation = _count_opening(connection)
+        generation = _count_opening(connection, first_opening)
     except sqlite3.Error as error:
         connection.close()
         raise SpoolUnhealthy(f"can't use the spool database {path}: {error}") from error
@@ -124,13 +124,13 @@ def open_database(base: str) -> tuple[sqlite3.Connection, int]:
     return connection, generation
 
 
-def _count_opening(connection: sqlite3.Connection) -> int:
-    opens: int = connection.execute("SELECT value FROM meta WHERE key = 'opens'").fetchone()[0]
+def _count_opening(connection: sqlite3.Connection, first: int) -> int:
+    opens: int = max(connection.execute("SELECT value FROM meta WHERE key = 'opens'").fetchone()[0], first)
     # After 65,536 openings the numbers begin anew: pass over one that a message still has.
     used = "SELECT EXISTS (SELECT 1 FROM message WHERE id BETWEEN ? AND ?)"
     for opening in range(opens, opens + 65536):
-        first = (opening & 0xFFFF) << 32
-        if not connection.execute(used, (first, first + 0xFFFFFFFF)).fetchone()[0]:
+        lowest = (opening & 0xFFFF) << 32
+        if not connection.execute(used, (lowest, lowest + 0xFFFFFFFF)).fetchone()[0]:
             break
     connection.execute("UPDATE meta SET value = ? WHERE key = 'opens'", (opening + 1,))
     return opening & 0xFFFF

@@ -92,6 +92,7 @@ class SqliteSpool:
         reserve_bytes: int = 16 << 20,
         writers: int = 5,
         hold_in_doubt: bool = False,
+        first_opening: int = 0,
         clock: Clock | None = None,
     ) -> SqliteSpool:
         """Open the spool in a directory, made if need be, and repair what a crash left. Blocks: for the start.
@@ -105,6 +106,8 @@ class SqliteSpool:
             reserve_bytes: free space under which no mail is taken.
             writers: native threads that write large bodies.
             hold_in_doubt: whether recipients that a crash left in doubt are held for an operator (In_Doubt).
+            first_opening: the least number for this opening: greater than those of other spools whose messages may
+                come to this one, so that no two numbers are the same.
             clock: tells the wall time that repairs are noted with.
 
         Raises:
@@ -115,7 +118,7 @@ class SqliteSpool:
         lock = recover.take_lock(base, mode)
         ballast = recover.find_ballast(base, mode)
         try:
-            connection, generation = recover.open_database(base)
+            connection, generation = recover.open_database(base, first_opening)
             try:
                 report, filed = recover.repair(
                     connection, files, (clock or SystemClock()).wall(), hold_in_doubt=hold_in_doubt
@@ -275,6 +278,11 @@ class SqliteSpool:
     def envelope(self, message_id: str) -> Envelope | None:
         """The envelope, or None when the message is gone. Blocks. Raises SpoolError when it can't be read."""
         return self._readers.read(store.envelope, id_number(message_id))
+
+    def envelopes(self, message_ids: Sequence[str]) -> list[Envelope]:
+        """The envelopes of those messages that are there and can be read, in any order. Blocks. Raises SpoolError
+        when the database can't be read."""
+        return self._readers.read(store.envelopes, [id_number(message_id) for message_id in message_ids])
 
     def recent_body(self, message_id: str) -> StoredBody | None:
         """The body of a message that was just accepted, if it is at hand. No I/O."""
