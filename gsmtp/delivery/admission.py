@@ -10,6 +10,7 @@ from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
 from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.backoff import RetryPolicy
+from gsmtp.delivery.deferrals import Deferrals
 from gsmtp.delivery.gates import GateKeeper
 from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.limit_options import MAX_OUTBOUND_CONNECTIONS, MAX_RECIPIENTS_PER_BATCH
@@ -32,6 +33,7 @@ class Admission:
         window: keeps the lanes.
         gates: of lanes.
         recorder: takes what is put off.
+        deferrals: take mail for destinations that are down.
         offer: lets a lane start a batch when it may.
         clock: for records.
         log: told of what broke.
@@ -43,6 +45,7 @@ class Admission:
         window: Window,
         gates: GateKeeper,
         recorder: Recorder,
+        deferrals: Deferrals,
         offer: Callable[[Lane], object],
         clock: Clock,
         log: DeliveryLog,
@@ -51,6 +54,7 @@ class Admission:
         self._window = window
         self._gates = gates
         self._recorder = recorder
+        self._deferrals = deferrals
         self._offer = offer
         self._clock = clock
         self._log = log
@@ -58,17 +62,21 @@ class Admission:
     def admit(self, found: Sequence[Due]) -> None:
         """Place recipients that the spool has handed out and that the window counts as held."""
         open_batches: dict[tuple[str, Hashable, int], Batch] = {}
-        self._window.unplaced = len(found)
+        hopeless: dict[Lane, list[Batch]] = {}
         for due in found:
-            self._window.unplaced -= 1
             try:
-                self._admit_one(due, open_batches)
+                self._admit_one(due, open_batches, hopeless)
             except Exception as error:  # noqa: BLE001 - one recipient's trouble must not strand the others
                 self._log.problem(f"{due.message_id} for {due.address} can't be queued", error)
                 self._hold(due, None, f"{type(error).__name__} in the queue, see the log")
 
-    def _admit_one(self, due: Due, open_batches: dict[tuple[str, Hashable, int], Batch]) -> None:
-        """Put a recipient into the lane of its destination."""
+        for lane, batches in hopeless.items():
+            self._deferrals.start(lane, batches)
+
+    def _admit_one(
+        self, due: Due, open_batches: dict[tuple[str, Hashable, int], Batch], hopeless: dict[Lane, list[Batch]]
+    ) -> None:
+        """Put a recipient into the lane of its destination, or with what can't be tried now."""
         options = self._router.options(due.domain, due.binding)
         is_wished = due.wish == Wish.BOUNCE  # goes nowhere, so nothing that holds its destination up matters
         if options[SUSPEND_DELIVERY] and not is_wished:
@@ -83,21 +91,32 @@ class Admission:
         except DeliveryError as error:
             failure = str(error)
         lane = self._lane(route, options)
-        if lane.held >= self._window.share() and not is_wished:
-            lane.is_crowded = True
-            self._hold(due, lane, "many messages wait for the destination")
-            return
+        down = "" if is_wished else self._deferrals.reason(lane.key)
+        if down and RetryPolicy.of(options).tries_once:
+            down = ""
         # Domains that share a hop may differ in their retries: a batch has one set of options.
         place = (due.message_id, lane.key, id(options))
         batch = open_batches.get(place)
-        if batch is None or len(batch.dues) >= _most_in_batch(options):
-            batch = Batch(due.message_id, route, options, RetryPolicy.of(options), failure, priority=due.priority)
+        if batch is not None and len(batch.dues) >= _most_in_batch(options):
+            batch = None
+        most = self._window.quick_share() if down else self._window.share(lane, is_joining=batch is not None)
+        if lane.held >= most and not is_wished:
+            lane.is_crowded = True
+            self._hold(due, lane, "many messages wait for the destination")
+            return
+        if batch is None:
+            policy = RetryPolicy.of(options)
+            batch = Batch(due.message_id, route, options, policy, failure or down, priority=due.priority)
             open_batches[place] = batch
-            lane.put(batch)
+            if down:
+                hopeless.setdefault(lane, []).append(batch)
+            else:
+                lane.put(batch)
         batch.dues.append(due)
-        lane.recipients += 1
-        lane.held += 1
-        self._offer(lane)
+        lane.hold(1)
+        if not down:
+            lane.recipients += 1
+            self._offer(lane)
 
     def _lane(self, route: Route | None, options: View) -> Lane:
         """The lane of a destination: domains that share next hops, binding and limits share it."""

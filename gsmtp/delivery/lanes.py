@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from gsmtp.delivery.gates import Gates
 
 
+class Pool:
+    """What lanes of a kind hold together.
+
+    Attributes:
+        held: recipients.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = 0
+
+
 @dataclass(slots=True, eq=False)
 class Lane:
     """The batches of one destination.
@@ -21,6 +34,7 @@ class Lane:
     Args:
         key: the route's key, the binding and the gates.
         gates: what it must pass before a batch starts.
+        pool: the lanes of its kind (`delivery.window`).
         limit: batches at work at the most.
         waiting: batches that wait, the more urgent first.
         recipients: recipients in `waiting`.
@@ -28,10 +42,14 @@ class Lane:
         is_offered: whether it stands in the line of lanes that may start a batch.
         is_parked: whether it waits at a gate (`delivery.gates`), which offers it again.
         is_crowded: whether mail for it was left in the spool.
+        held: recipients that wait or are at work.
+        moved_mono: when its destination last answered, or when it was made.
+        failures: attempts in a row in which its destination didn't.
     """
 
     key: Hashable
     gates: Gates
+    pool: Pool = field(default_factory=Pool)
     limit: int = 1
     waiting: deque[Batch] = field(default_factory=deque)
     recipients: int = 0
@@ -40,7 +58,19 @@ class Lane:
     is_parked: bool = False
     is_crowded: bool = False
     held: int = 0
-    """Recipients that wait or are at work."""
+    moved_mono: float = 0.0
+    failures: int = 0
+
+    def hold(self, count: int) -> None:
+        """So many recipients more, or fewer, wait or are at work."""
+        self.held += count
+        self.pool.held += count
+
+    def change_pool(self, pool: Pool) -> None:
+        """Be of another kind from now on."""
+        self.pool.held -= self.held
+        self.pool = pool
+        pool.held += self.held
 
     def put(self, batch: Batch) -> None:
         """Let a batch wait, behind those that are as urgent and before those that are less."""

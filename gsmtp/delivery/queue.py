@@ -22,11 +22,12 @@ from gsmtp.core.clock import Clock, SystemClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import ConfigError, SpoolError
 from gsmtp.delivery.admission import Admission
+from gsmtp.delivery.deferrals import Deferrals
 from gsmtp.delivery.domain_counts import DomainCounts
 from gsmtp.delivery.failures import Failures, KeepAll
 from gsmtp.delivery.gates import GateKeeper
 from gsmtp.delivery.handover import Handover
-from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache
+from gsmtp.delivery.lanes import DeliveryStats, EnvelopeCache, Lane
 from gsmtp.delivery.limit_options import (
     SERVER_MAX_OUTBOUND_CONNECTIONS,
     SERVER_RESERVE_OUTBOUND_CONNECTIONS,
@@ -38,12 +39,12 @@ from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
 from gsmtp.delivery.runner import Runner
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.window import Window
-from gsmtp.delivery.worker import DeliveryLog, LoggingLog, Worker, green_connect
+from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Report, Worker, green_connect
 from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
 from gsmtp.runtime.later import Later
 from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.smtp.options import HOSTNAME
-from gsmtp.spool.base import Due, Notice, Spool
+from gsmtp.spool.base import Due, Notice, Spool, State
 
 WINDOW = 2_000
 """Recipients in memory at the most."""
@@ -106,7 +107,7 @@ class Delivery:
         self._looker: gevent.Greenlet[[], None] | None = None
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._wake = Event()
-        self._window = Window(spool, window, self._wake.set)
+        self._window = Window(spool, window, self._wake.set, mono)
         self._recorder = Recorder(spool, self._log, self._window.recorded, self._announce)
         self._runner = Runner(
             self._worker,
@@ -116,7 +117,18 @@ class Delivery:
             self._clock,
             self._log,
             self._window.release,
+            self._judge,
             self._window.ended,
+        )
+        self._deferrals = Deferrals(
+            spool,
+            self._worker,
+            self._recorder,
+            self._envelopes,
+            self._tools,
+            self._window,
+            self._runner.put_off,
+            self._log,
         )
         self._gates = GateKeeper(mono, Later, self._runner.offer_now, shared)
         self._rest_s = _LEAST_REST_S
@@ -132,7 +144,14 @@ class Delivery:
         self._failures.configure(configuration)
         self._gates.reconfigured()
         self._admission = Admission(
-            self._router, self._window, self._gates, self._recorder, self._runner.offer, self._clock, self._log
+            self._router,
+            self._window,
+            self._gates,
+            self._recorder,
+            self._deferrals,
+            self._runner.offer,
+            self._clock,
+            self._log,
         )
         most = min(configuration.view[SERVER_MAX_OUTBOUND_CONNECTIONS], self._window.most)
         self._runner.most = most
@@ -154,7 +173,7 @@ class Delivery:
         if window.skips_all(self._router.skip_key(one.domain, one.binding) for one in recipients):
             return  # suspended or crowded: a look would find nothing that may start
         self._envelopes.put(envelope)
-        if len(recipients) > _MOST_AT_ONCE or window.held + len(recipients) > window.most // 2 or self._is_stopping:
+        if len(recipients) > _MOST_AT_ONCE or window.room - len(recipients) < window.most // 8 or self._is_stopping:
             self._wake.set()
             return
         message_id, received_wall, priority = envelope.message_id, envelope.received_wall, envelope.priority
@@ -166,6 +185,14 @@ class Delivery:
         window.held += len(found)
         self._admission.admit(found)
         self._runner.start()
+
+    def _judge(self, lane: Lane, batch: Batch, report: Report) -> None:
+        """An attempt of a lane has ended: did its destination answer?"""
+        if any(record.state == State.DELIVERED or "[internal]" not in record.reply for record in report.records):
+            self._window.moved(lane)
+        else:
+            self._window.failed(lane)
+            self._deferrals.note(lane, batch.route)
 
     def _announce(self, notice: Notice) -> None:
         """A message of our own is in the spool."""
@@ -242,6 +269,7 @@ class Delivery:
         self._wake.set()
         ended = self._window.wait_until_empty(max(end - time.monotonic(), 0))
         self._runner.kill()
+        self._deferrals.kill()
         if self._sweeper is not None and self._looker is not None:
             self._sweeper.kill(block=True, timeout=1.0)
             self._looker.join(timeout=1.0)
@@ -305,3 +333,4 @@ class Delivery:
             gevent.sleep(_SWEEP_S)
             self._tools.connections.close_idle()
             self._recorder.write_again()
+            self._window.relieve()

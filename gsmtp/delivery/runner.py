@@ -17,7 +17,7 @@ from gsmtp.core.clock import Clock
 from gsmtp.delivery.lanes import EnvelopeCache, Lane
 from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.transport import Throttled, Tools
-from gsmtp.delivery.worker import Batch, DeliveryLog, Worker
+from gsmtp.delivery.worker import Batch, DeliveryLog, Report, Worker
 from gsmtp.spool.base import Due, Record, State
 
 
@@ -32,6 +32,7 @@ class Runner:
         clock: for records.
         log: told of what broke.
         release: gives recipients back to the spool, untried.
+        judge: told what came of each attempt of a lane; may wait in the green thread.
         ended: told of each lane one of whose batches has ended.
 
     Attributes:
@@ -49,6 +50,7 @@ class Runner:
         clock: Clock,
         log: DeliveryLog,
         release: Callable[[Sequence[Due]], None],
+        judge: Callable[[Lane, Batch, Report], None],
         ended: Callable[[Lane], None],
     ) -> None:
         self.most = 1
@@ -61,6 +63,7 @@ class Runner:
         self._clock = clock
         self._log = log
         self._release = release
+        self._judge = judge
         self._ended = ended
         self._offered: deque[Lane] = deque()
         self._frugal: deque[Lane] = deque()
@@ -142,10 +145,11 @@ class Runner:
             sent_back = True
         except Exception as error:  # noqa: BLE001 - the queue must outlive any bug below
             self._log.problem(f"the attempt for {batch.message_id} broke", error)
-            self._put_off(batch)
+            self.put_off(batch)
         else:
             if report is not None:
                 self._recorder.write(report.records, report.notices)
+                self._judge(lane, batch, report)
             else:
                 self._release(batch.dues)
         finally:
@@ -156,7 +160,7 @@ class Runner:
                 self._send_back(lane, batch)
             else:
                 self._envelopes.drop(batch.message_id)
-                lane.held -= len(batch.dues)
+                lane.hold(-len(batch.dues))
                 lane.gates.leave(lane)
                 self._ended(lane)
 
@@ -168,7 +172,7 @@ class Runner:
     def _send_back(self, lane: Lane, batch: Batch) -> None:
         """No connection may be opened for a batch: it waits at the head of its lane."""
         if self.is_stopping:
-            lane.held -= len(batch.dues)
+            lane.hold(-len(batch.dues))
             self._release(batch.dues)
         else:
             lane.waiting.appendleft(batch)
@@ -183,7 +187,8 @@ class Runner:
                 self.offer(lane)
                 return
 
-    def _put_off(self, batch: Batch) -> None:
+    def put_off(self, batch: Batch) -> None:
+        """An attempt broke: try again later."""
         now = self._clock.wall()
         reply = "451 4.3.0 [internal] the attempt broke, see the log"
         again = now + batch.policy.retry_interval_s

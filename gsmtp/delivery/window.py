@@ -1,7 +1,12 @@
 """Which recipients are in memory, in the lanes of their destinations, and whose mail is left in the spool for now.
 
-The window is what all lanes together may hold. A lane holds at most a quarter of what the others leave free of it;
-beyond that its domains are left out of the look-ups until it has drained.
+The window is what all lanes together may hold. A lane whose destination takes mail holds at most a quarter of what its
+like leave free. One that hasn't shown yet that it does, or doesn't any more, may be dead or silent, and each of its
+connections may hang for minutes: it holds a few, and fewer the more of that kind there are. Each of the two kinds has a
+quarter of the window for itself. So hundreds of silent hops together can't keep mail from those that are alive, nor
+from those that nobody has heard of yet; and no lane is refused its first recipient while there is room at all.
+
+What a lane may not hold stays in the spool: its domain is left out of the look-ups until the lane has drained.
 """
 
 from __future__ import annotations
@@ -11,10 +16,17 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from gevent.event import Event
 
 from gsmtp.delivery.gates import Gates
-from gsmtp.delivery.lanes import Lane
+from gsmtp.delivery.lanes import Lane, Pool
 from gsmtp.spool.base import Due, Spool
 
 _MOST_SKIPPED = 10_000
+_MOST_PROVEN = 10_000
+_FEW = 4
+"""Recipients that a lane which is not proven may hold, also where there are many of them."""
+_STALLED_S = 10.0
+"""A proven lane at work from which nothing was heard for so long is proven no more."""
+_MOST_FAILURES = 5
+"""In a row, likewise."""
 
 
 class Window:
@@ -24,21 +36,25 @@ class Window:
         spool: takes leases back.
         most: recipients in memory at the most.
         wake: called when a look into the spool is worth while.
+        mono: a monotonic clock in seconds.
 
     Attributes:
         held: recipients that were handed out by the spool and have no record yet.
-        unplaced: of those, the ones that are not in a lane yet.
         wants_room: whether a look waits for there to be room.
     """
 
-    def __init__(self, spool: Spool, most: int, wake: Callable[[], object]) -> None:
+    def __init__(self, spool: Spool, most: int, wake: Callable[[], object], mono: Callable[[], float]) -> None:
         self.most = most
         self.held = 0
-        self.unplaced = 0
         self.wants_room = False
         self._spool = spool
         self._wake = wake
+        self._mono = mono
         self._lanes: dict[Hashable, Lane] = {}
+        self._proven: dict[Hashable, None] = {}
+        """Keys of lanes whose destination took mail, the newest last."""
+        self._movers = Pool()
+        self._others = Pool()
         self._skipped: dict[str, Lane | None] = {}
         self._settled = Event()
 
@@ -61,12 +77,55 @@ class Window:
         """The lane of that key, made if need be."""
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key, gates, limit)
+            pool = self._movers if key in self._proven else self._others
+            lane = self._lanes[key] = Lane(key, gates, pool, limit, moved_mono=self._mono())
         return lane
 
-    def share(self) -> int:
-        """Recipients that one lane may hold: a quarter of what is free now, but never none."""
-        return max((self.most - self.held + self.unplaced) // 4, 1)
+    def share(self, lane: Lane, *, is_joining: bool = False) -> int:
+        """Recipients that a lane may hold, at least one; `is_joining`: when they go in one transaction with others."""
+        reserved = self.most // 4
+        if lane.pool is self._movers:
+            return max((self.most - max(self._others.held, reserved) - self._movers.held) // 4, 1)
+        free = self.most - max(self._movers.held, reserved) - self._others.held
+        return max(free // 4 if is_joining else free // 64, min(_FEW, free), 1)
+
+    def quick_share(self) -> int:
+        """Recipients that a lane may hold which is rid of them in a moment."""
+        return max(self.room // 4, 1)
+
+    # Who takes mail.
+
+    def moved(self, lane: Lane) -> None:
+        """A lane's destination has answered."""
+        lane.failures = 0
+        lane.moved_mono = self._mono()
+        if lane.pool is self._others:
+            if len(self._proven) >= _MOST_PROVEN:
+                del self._proven[next(iter(self._proven))]
+            self._proven[lane.key] = None
+            lane.change_pool(self._movers)
+
+    def failed(self, lane: Lane) -> None:
+        """A lane's destination wasn't reached, or broke off."""
+        lane.failures += 1
+        if lane.failures >= _MOST_FAILURES:
+            self._doubt(lane)
+
+    def relieve(self) -> None:
+        """Doubt lanes from which nothing was heard for long; when room is short, have those that are not proven give
+        back what waits beyond their share. To be called now and then."""
+        now_mono = self._mono()
+        for lane in list(self._lanes.values()):
+            if lane.pool is self._movers and lane.active and now_mono - lane.moved_mono > _STALLED_S:
+                self._doubt(lane)
+            if lane.pool is self._others and self.room < self.most // 4:
+                while lane.waiting and lane.held > self.share(lane):
+                    self._return(lane)
+
+    def _doubt(self, lane: Lane) -> None:
+        if lane.pool is self._movers:
+            self._proven.pop(lane.key, None)
+            lane.change_pool(self._others)
 
     # What is left in the spool.
 
@@ -111,7 +170,7 @@ class Window:
 
     def ended(self, lane: Lane) -> None:
         """A batch of a lane has ended."""
-        if lane.is_crowded and lane.held <= self.share() // 2:
+        if lane.is_crowded and lane.held <= self.share(lane) // 2:
             self._unskip(lane)
         if not lane.waiting and not lane.active:
             self._lanes.pop(lane.key, None)
@@ -120,10 +179,7 @@ class Window:
         """Return all that waits in lanes to the spool."""
         for lane in list(self._lanes.values()):
             while lane.waiting:
-                batch = lane.waiting.popleft()
-                lane.recipients -= len(batch.dues)
-                lane.held -= len(batch.dues)
-                self.release(batch.dues)
+                self._return(lane)
             if not lane.active:
                 self._lanes.pop(lane.key, None)
 
@@ -137,6 +193,13 @@ class Window:
             self._settled.clear()
             self._settled.wait(timeout_s)
         return not self.held
+
+    def _return(self, lane: Lane) -> None:
+        """Return the last of a lane's waiting batches to the spool."""
+        batch = lane.waiting.pop()
+        lane.recipients -= len(batch.dues)
+        lane.hold(-len(batch.dues))
+        self.release(batch.dues)
 
     def _let_go(self, count: int) -> None:
         """So many recipients are no longer held."""

@@ -90,7 +90,7 @@ class Batch:
         route: where to, None when there is no route.
         options: of their domain.
         policy: their domain's retry options.
-        failure: why there is no route.
+        failure: why there is no route, or why it isn't to be tried now; "" when it is.
         dues: the recipients.
         priority: of the message (RFC 6710).
         connecting: as `Job.connecting`.
@@ -241,7 +241,7 @@ class Worker:
         return self._clock.wall() >= expires_wall
 
     def _hand_on(self, batch: Batch, envelope: Envelope, indexes: list[int], hop: str) -> list[Outcome]:
-        if batch.route is None:
+        if batch.route is None or batch.failure:
             return [_shared(batch.failure, hop, temporary=True)] * len(indexes)
         recipients = [envelope.recipients[index] for index in indexes]
         try:

@@ -295,6 +295,9 @@ class Spool(Protocol):
     def envelope(self, message_id: str) -> Envelope | None:
         """The envelope, or None when the message is gone. Blocks."""
 
+    def envelopes(self, message_ids: Sequence[str]) -> list[Envelope]:
+        """The envelopes of those messages that are there and can be read, in any order. Blocks."""
+
     def recent_body(self, message_id: str) -> StoredBody | None:
         """The body of a message that was just accepted, if it is at hand. No I/O."""
 

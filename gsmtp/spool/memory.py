@@ -230,6 +230,11 @@ class MemorySpool:
         message = self._messages.get(message_id)
         return None if message is None else copy.deepcopy(message.envelope)
 
+    def envelopes(self, message_ids: Sequence[str]) -> list[Envelope]:
+        """Copies of those that are there."""
+        found = (self._messages.get(message_id) for message_id in message_ids)
+        return [copy.deepcopy(message.envelope) for message in found if message is not None]
+
     def recent_body(self, message_id: str) -> StoredBody | None:
         """As `base.Spool.recent_body`."""
         return None

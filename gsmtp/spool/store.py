@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gsmtp.core.envelope import Envelope, Recipient
+from gsmtp.core.errors import SpoolError
 from gsmtp.core.ids import number as id_number
 from gsmtp.spool.base import Change, Notice, Record, State
 from gsmtp.spool.codec import decode_envelope, encode_envelope, microseconds
@@ -235,6 +236,21 @@ def envelope(connection: sqlite3.Connection, number: int) -> Envelope | None:
     """One envelope, or None when there is no such message."""
     row = connection.execute("SELECT name, size, envelope FROM message WHERE id = ?", (number,)).fetchone()
     return None if row is None else decode_envelope(*row)
+
+
+def envelopes(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Envelope]:
+    """Those of these messages that exist and can be read."""
+    query = (
+        "SELECT json_group_array(json_array(name, size, envelope)) FROM message "
+        "WHERE id IN (SELECT value FROM json_each(?))"
+    )
+    found: list[Envelope] = []
+    for row in json.loads(connection.execute(query, (json.dumps(numbers),)).fetchone()[0]):
+        try:
+            found.append(decode_envelope(*row))
+        except SpoolError:  # who wants that one is told when it is read alone
+            continue
+    return found
 
 
 def body(connection: sqlite3.Connection, number: int) -> tuple[int, bytes | None] | None:

@@ -34,7 +34,8 @@ def test_max_recipients_per_batch_is_the_size_of_a_transaction() -> None:
 def test_what_one_connection_took_is_noted_while_the_next_one_hangs() -> None:
     """Were it noted with the others' end only, a kill meanwhile would have it delivered again."""
     with Sink(script={"BODY": [b"250 2.0.0 taken\r\n", SILENT]}) as sink:
-        with house(compiled(f'gateway = "{sink.gateway}"\nmax_recipients_per_connection = 1')) as home:
+        conf = compiled(f'gateway = "{sink.gateway}"\nmax_recipients_per_connection = 1')
+        with house(conf) as home:
             home.accept("u1@a.example", "u2@a.example")
             wait(lambda: home.delivery.stats().delivered == 1, "the record of the first")
             assert home.delivery.stats().active == 1
@@ -49,7 +50,7 @@ def test_scope_max_outbound_connections_is_shared_by_all_that_fall_back_to_the_s
             Domain "other.example" {{ gateway = "{other.gateway}" }}
             """
         )
-        with house(conf) as home:
+        with house(conf, window=2000) as home:
             for number in range(10):
                 home.accept(f"u@s{number % 2}.example")
             _settle(home, active=3, waiting=7)
@@ -87,7 +88,7 @@ def test_server_max_outbound_connections_of_a_binding_is_that_bindings_own() -> 
             Binding "c" {{ }}
             """
         )
-        with house(conf) as home:
+        with house(conf, window=2000) as home:
             for binding in "abc" * 5:
                 home.accept_by(binding, "u@a.example")
             _settle(home, active=4 + 5, waiting=6)
@@ -101,7 +102,7 @@ def test_the_reserve_is_for_destinations_with_nothing_under_way() -> None:
             f'gateway = "{slow.gateway}"\n'
             f'Domain "late.example" {{ gateway = "{late.gateway}" }}'
         )
-        with house(conf) as home:
+        with house(conf, window=2000) as home:
             for _ in range(12):
                 home.accept("u@a.example")
             _settle(home, active=9, waiting=3)
