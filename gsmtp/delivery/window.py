@@ -87,7 +87,7 @@ class Window:
         if lane.pool is self._movers:
             return max((self.most - max(self._others.held, reserved) - self._movers.held) // 4, 1)
         free = self.most - max(self._movers.held, reserved) - self._others.held
-        return max(free // 4 if is_joining else free // 64, min(_FEW, free), 1)
+        return max(free // 4 if is_joining else free // 32, min(_FEW, free), 1)
 
     def quick_share(self) -> int:
         """Recipients that a lane may hold which is rid of them in a moment."""

@@ -87,7 +87,7 @@ def test_of_what_waits_for_a_hop_the_more_urgent_is_delivered_first() -> None:
         conf = configuration(
             everywhere={"Gateway": sink.gateway, "Max_Outbound_Connections": 1, "Suspend_Delivery": True}
         )
-        with house(conf) as home:
+        with house(conf, window=2000) as home:
             for number, priority in enumerate(priorities):
                 home.accept(f"u{number}@a.example", priority=priority)
             home.delivery.reconfigure(
