@@ -29,6 +29,8 @@ from gsmtp.runtime.pools import Pools
 from gsmtp.server.listener import Listener
 from gsmtp.server.service import Service
 from gsmtp.smtp.options import HOSTNAME
+from gsmtp.spool.adopt import Adopted, adopt_all
+from gsmtp.spool.options import SPOOL_MODE
 from gsmtp.spool.sqlite import SqliteSpool
 
 
@@ -73,6 +75,26 @@ class Parts(ABC):
             self._events,
             lambda service, stanza, raw, pool: ControlListener(service, stanza, raw, pool, self, self._host),
         )
+
+    def adopt(self, base: str, slots: int) -> int:
+        """Take over the spools of workers that are no more, and tell of it. Blocks in the calling green thread.
+
+        Args:
+            base: Spoolbase.
+            slots: how many workers there are now.
+
+        Returns:
+            The least generation for the spool that is opened next.
+
+        Raises:
+            SpoolUnhealthy: mail would be delivered twice.
+        """
+        adopted: Adopted = self._native.call(adopt_all, base, slots, self._configuration.view[SPOOL_MODE])
+        for slot, count in adopted.moved.items():
+            self._events.event("info", "spool", "took over a worker's spool", worker=slot, messages=count)
+        for problem in adopted.problems:
+            self._events.event("critical", "spool", problem)
+        return adopted.opening
 
     # --- what the console sees (gsmtp.control.operations)
 

@@ -32,7 +32,6 @@ from gsmtp.runtime.identity import become, inside, owner_of, raise_file_limit
 from gsmtp.runtime.options import PIDFILE
 from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.server.service import Service
-from gsmtp.spool.adopt import adopt_all
 from gsmtp.spool.options import FORCE_FSYNC, IN_DOUBT, LARGE_MESSAGE_THRESHOLD, SPOOL_MODE, SPOOL_RESERVE, SPOOLBASE
 from gsmtp.spool.sqlite import SqliteSpool
 
@@ -137,7 +136,7 @@ class Supervisor(Reloading):
 
     def _first_opening(self, base: str) -> int:
         """The least generation of the spool. Takes over what workers left that are no more."""
-        return adopt_all(base, 1, self._events.event)
+        return self.adopt(base, 1)
 
     def _tell_notice(self, envelope: Envelope) -> None:
         """Log a message that we wrote ourselves (reference/console-and-logs.md section 5.1)."""

@@ -160,6 +160,9 @@ PATHWAY_GROUP = declare_stanza(
 THREADPOOL = declare_stanza(
     Stanza("ThreadPool", Name.REQUIRED, _GLOBAL, "A named pool of green or native threads, and its size.")
 )
+EVENT_LOOP = declare_stanza(
+    Stanza("EventLoop", Name.REQUIRED, _GLOBAL, "How many worker processes share the sockets (docs/workers.md).")
+)
 SECURITY = declare_stanza(
     Stanza("Security", Name.NONE, _GLOBAL, "Whose rights the server has once its sockets are bound.")
 )
@@ -213,13 +216,6 @@ ADAPTIVE_NEVER = "delivery is not adaptive"
 SNMP_NEVER = "gsmtp speaks no SNMP"
 UNSAFE_NEVER = "a 250 always means that the message is on disk"
 
-_later(
-    "EventLoop",
-    "one process serves all sessions",
-    name=Name.REQUIRED,
-    doc="A named group of event loops: worker processes that share the sockets.",
-    free_form=False,
-)
 BINDING = declare_stanza(
     Stanza(
         "Binding",

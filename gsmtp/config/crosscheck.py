@@ -22,6 +22,7 @@ Rule = Callable[[Tree, Problems], None]
 LateRule = Callable[[Configuration, Problems], None]
 
 _LATE_RULES: list[LateRule] = []
+_WITH_EVENT_LOOP = ("esmtp_listener", "listen")
 
 
 def late_rule(rule: LateRule) -> LateRule:
@@ -36,6 +37,7 @@ def cross_check(tree: Tree, problems: Problems) -> None:
     for rule in (
         _pathway_references,
         _event_loop_references,
+        _several_event_loops,
         _double_pathways,
         _listen_hides_peer,
         _empty_listeners,
@@ -91,7 +93,7 @@ def _pathway_references(tree: Tree, problems: Problems) -> None:
 
 def _event_loop_references(tree: Tree, problems: Problems) -> None:
     names = [loop.spelled or "" for loop in tree.root.all("eventloop")]
-    for scope, setting in _settings_of(tree, "event_loop", ("esmtp_listener", "listen")):
+    for scope, setting in _settings_of(tree, "event_loop", _WITH_EVENT_LOOP):
         name = _text(setting)
         if name and name.lower() not in (known.lower() for known in names):
             problems.error(
@@ -100,6 +102,25 @@ def _event_loop_references(tree: Tree, problems: Problems) -> None:
                 hint=did_you_mean(name, names) or f'add EventLoop "{name}" {{ Concurrency = 1 }}',
                 code="unknown-event-loop",
             )
+
+
+def _several_event_loops(tree: Tree, problems: Problems) -> None:
+    """Workers are one group, whatever sockets the configuration gives to which EventLoop."""
+    numbers = {}
+    for loop in tree.root.all("eventloop"):
+        setting = loop.settings.get("concurrency")
+        numbers[(loop.spelled or "").lower()] = _text(setting) if setting is not None else "1"
+    used = {_text(setting).lower(): setting for _, setting in _settings_of(tree, "event_loop", _WITH_EVENT_LOOP)}
+    used = {name: setting for name, setting in used.items() if name in numbers}
+    if len({numbers[name] for name in used}) > 1:
+        most = max((number for name in used if (number := numbers[name]).isdigit()), key=int, default="1")
+        last = list(used.values())[-1]
+        problems.warning(
+            last.value.span,
+            f"several event loops of different size are named: {most} workers serve all sockets",
+            hint="name the same EventLoop everywhere",
+            code="event-loops",
+        )
 
 
 def _double_pathways(tree: Tree, problems: Problems) -> None:

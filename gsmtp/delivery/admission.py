@@ -123,7 +123,8 @@ class Admission:
         gates = self._gates.of(options)
         limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
         key = (route.key, route.binding, gates, limit) if route else ("none", "", gates, limit)
-        return self._window.lane(key, gates, limit)
+        name = f"{route.key} {route.binding}" if route else "none"
+        return self._window.lane(key, self._gates.for_lane(gates, name, limit), limit)
 
     def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
         """Leave a recipient in the spool for now: skip its domain, or put it off when many domains are skipped."""

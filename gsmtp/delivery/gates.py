@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from gsmtp.config.kinds import Rate
 from gsmtp.config.option import Option
@@ -29,6 +29,8 @@ from gsmtp.runtime.shared_counts import SharedCounts
 
 _ROUNDING = 1e-6
 _LEAST_WAIT_S = 0.001
+_LOOK_AGAIN_S = 0.02
+"""How soon a lane that waits for other processes to end theirs is looked at again: nobody tells us."""
 
 Path = tuple[tuple[str, str], ...]
 Offer = Callable[[Lane], object]
@@ -65,6 +67,17 @@ class Quota:
         """Whether nothing more may start."""
         return self.active >= self.limit
 
+    def take(self) -> bool:
+        """Count one in, unless nothing more may start."""
+        if self.active >= self.limit:
+            return False
+        self.active += 1
+        return True
+
+    def untake(self) -> None:
+        """Count one out that was not used."""
+        self.active -= 1
+
     def park(self, lane: Lane) -> None:
         """Have a lane offered again when there is room."""
         lane.is_parked = True
@@ -83,6 +96,64 @@ class Quota:
             if lane.waiting:
                 self._offer(lane)
                 count -= 1
+
+
+class SharedQuota(Quota):
+    """So many connections at a time, of all processes together.
+
+    Args:
+        limit: of them.
+        offer: takes a lane that may be looked at again.
+        shared: where they are counted.
+        name: by which.
+        make_timer: makes what looks again whether others have ended theirs.
+    """
+
+    __slots__ = ("_make_timer", "_name", "_shared", "_timer")
+
+    def __init__(self, limit: int, offer: Offer, shared: SharedCounts, name: str, make_timer: MakeTimer) -> None:
+        super().__init__(limit, offer)
+        self._shared = shared
+        self._name = name
+        self._make_timer = make_timer
+        self._timer: Timer | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may start."""
+        return self._shared.total(self._name) >= self.limit
+
+    def take(self) -> bool:
+        """Count one in, unless nothing more may start."""
+        if not self._shared.take(self._name, self.limit):
+            return False
+        self.active += 1
+        return True
+
+    def untake(self) -> None:
+        """Count one out that was not used."""
+        self.active -= 1
+        self._shared.drop(self._name)
+
+    def park(self, lane: Lane) -> None:
+        """Have a lane offered again when there is room."""
+        super().park(lane)
+        self._look_later()
+
+    def give_back(self) -> None:
+        """One has ended."""
+        self.untake()
+        self.let_on(self.limit - self._shared.total(self._name))
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._parked:
+            self._timer = self._make_timer(_LOOK_AGAIN_S, self._look)
+            self._timer.arm()
+
+    def _look(self) -> None:
+        self._timer = None
+        self.let_on(self.limit - self._shared.total(self._name))
+        self._look_later()
 
 
 class Throttle:
@@ -175,21 +246,29 @@ class Gates:
         quotas: all of them count a batch.
         messages: the allowance of transactions.
         connections: the allowance of new connections.
+        name: tells them from others, in all processes alike.
     """
 
     quotas: tuple[Quota, ...] = ()
     messages: Throttle | None = None
     connections: Throttle | None = None
+    name: str = ""
 
     def enter(self, lane: Lane) -> bool:
         """Let the lane start one batch; else it is parked."""
-        gate: Quota | Throttle | None = next((quota for quota in self.quotas if quota.is_full), None)
+        gate: Quota | Throttle | None = None
+        taken: list[Quota] = []
+        for quota in self.quotas:
+            if not quota.take():
+                gate = quota
+                break
+            taken.append(quota)
         if gate is None and self.messages is not None and not self.messages.take(lane):
             gate = self.messages
         if gate is None:
-            for quota in self.quotas:
-                quota.active += 1
             return True
+        for quota in taken:
+            quota.untake()
         gate.park(lane)
         for quota in self.quotas:  # another lane may use the room that this one can't
             if not quota.is_full:
@@ -237,6 +316,7 @@ class GateKeeper:
         self._beside = shared
         self._quotas: dict[tuple[str, Path], Quota] = {}
         self._throttles: dict[tuple[str, Path], Throttle] = {}
+        self._of_lanes: dict[str, Gates] = {}
         self._by_view: dict[View, Gates] = {}
         self._shared: dict[tuple[object, ...], Gates] = {}
 
@@ -244,6 +324,7 @@ class GateKeeper:
         """Views of another configuration come from now on."""
         self._by_view.clear()
         self._shared.clear()
+        self._of_lanes.clear()
 
     def of(self, view: View) -> Gates:
         """The gates for mail with these options; the same object for views that share all of them."""
@@ -255,14 +336,36 @@ class GateKeeper:
         return gates
 
     def _find(self, view: View) -> Gates:
-        quotas = (self._quota(view, SCOPE_MAX_OUTBOUND_CONNECTIONS), self._quota(view, SERVER_MAX_OUTBOUND_CONNECTIONS))
+        limits = (SCOPE_MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS)
+        rates = (OUTBOUND_THROTTLE_MESSAGES, OUTBOUND_THROTTLE_CONNECTIONS)
+        quotas = tuple(self._quota(view, option) for option in limits)
         messages = self._throttle(view, OUTBOUND_THROTTLE_MESSAGES)
         connections = self._throttle(view, OUTBOUND_THROTTLE_CONNECTIONS)
         key = (*quotas, messages, connections)
         found = self._shared.get(key)
         if found is None:
             kept = tuple(quota for quota in quotas if quota is not None)
-            found = self._shared[key] = Gates(kept, messages, connections)
+            name = repr([_place(view, option) for option in (*limits, *rates)])
+            found = self._shared[key] = Gates(kept, messages, connections, name)
+        return found
+
+    def for_lane(self, gates: Gates, name: str, limit: int) -> Gates:
+        """The gates of one destination: where several processes hand mail on, they keep its limit together.
+
+        Args:
+            gates: of its view.
+            name: of the destination, in all processes alike.
+            limit: of batches at a time.
+        """
+        if self._beside is None:
+            return gates
+        key = f"lane {name} {limit} {gates.name}"
+        found = self._of_lanes.get(key)
+        if found is None:
+            if len(self._of_lanes) >= 10_000:
+                self._of_lanes.clear()
+            quota = SharedQuota(limit, self._offer, self._beside, key, self._make_timer)
+            found = self._of_lanes[key] = replace(gates, quotas=(*gates.quotas, quota))
         return found
 
     def _quota(self, view: View, option: Option[int] | Option[int | None]) -> Quota | None:
@@ -270,11 +373,18 @@ class GateKeeper:
         if origin.value is None or origin.scope is None:
             return None  # no limit, or the built-in one of the whole server, which the queue keeps
         path = path_of(origin.scope)
-        if not path and option is SERVER_MAX_OUTBOUND_CONNECTIONS:
+        if not path and option is SERVER_MAX_OUTBOUND_CONNECTIONS and self._beside is None:
             return None
-        quota = self._quotas.setdefault((option.key, path), Quota(origin.value, self._offer))
+        quota = self._quotas.get((option.key, path))
+        if quota is None:
+            quota = self._quotas[option.key, path] = self._make_quota(origin.value, f"{option.key} {path!r}")
         quota.limit = origin.value
         return quota
+
+    def _make_quota(self, limit: int, name: str) -> Quota:
+        if self._beside is None:
+            return Quota(limit, self._offer)
+        return SharedQuota(limit, self._offer, self._beside, name, self._make_timer)
 
     def _throttle(self, view: View, option: Option[Rate | None]) -> Throttle | None:
         origin = view.origin(option)
@@ -286,6 +396,12 @@ class GateKeeper:
             throttle = self._throttles[key] = Throttle(origin.value, self._mono, self._make_timer, self._offer)
         throttle.change(origin.value)
         return throttle
+
+
+def _place(view: View, option: Option[Any]) -> Path | None:
+    """The path of the scope that sets an option."""
+    scope = view.origin(option).scope
+    return None if scope is None else path_of(scope)
 
 
 def path_of(scope: Scope) -> Path:

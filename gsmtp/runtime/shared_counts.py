@@ -1,9 +1,9 @@
 """Counts that several processes keep together, in memory that all of them have mapped: who uses how much of a limit.
 
 Each process has a column in which it alone writes, so nobody ever waits for another. A key (a scope's path, a
-destination) has a cell of 64 bits there: a tag of the key above, how many this process has below; which cell is a matter
-of the key's digest, so processes agree without speaking. To take one, a process writes first and adds up after: of two
-that come for the last place both may be sent away, but never both admitted.
+destination) has a cell of 64 bits there: a tag of the key above, how many this process has below; which cell is a
+matter of the key's digest, so processes agree without speaking. To take one, a process writes first and adds up after:
+of two that come for the last place both may be sent away, but never both admitted.
 
 A process that died leaves its column behind; the parent, which has none of its own, clears it.
 """
@@ -102,10 +102,16 @@ class SharedCounts:
         tag, row = self._place(key)
         return self.own(key) + sum(self._count(begin, tag, row) for begin in self._others)
 
-    def least(self, key: str) -> int:
-        """The smallest count of any process but this one; 0 when there is none."""
+    def least(self, key: str, of: str) -> int:
+        """The smallest count of any process but this one, of those that count something by the key `of`; a large number
+        where there is none."""
         tag, row = self._place(key)
-        return min((self._count(begin, tag, row) for begin in self._others), default=0)
+        tag_of, row_of = self._place(of)
+        least = _COUNT_MASK
+        for begin in self._others:
+            if self._count(begin, tag_of, row_of):
+                least = min(least, self._count(begin, tag, row))
+        return least
 
     def clear(self, column: int) -> None:
         """Forget what a process had that is gone."""

@@ -164,10 +164,10 @@ EVENT_LOOP: Option[str] = declare(
         kind=kinds.line,
         default="",
         scopes=SOCKET,
-        doc="The EventLoop stanza whose worker processes are to serve the sessions.",
+        doc="The EventLoop stanza that says how many worker processes serve. All of them serve all sockets: of several "
+        "stanzas that are named the largest counts.",
         dynamic=False,
         source="Momentum: event_loop",
-        unserved="sessions are served by one process",
     )
 )
 
@@ -177,9 +177,9 @@ EVENT_LOOP_CONCURRENCY: Option[int] = declare(
         kind=kinds.count,
         default=1,
         scopes=("eventloop",),
-        doc="How many worker processes the event loop stands for.",
+        doc="How many worker processes the event loop stands for; below 2 the server is one process. `--workers` goes "
+        "before it.",
         dynamic=False,
         source="Momentum: concurrency",
-        unserved="sessions are served by one process",
     )
 )

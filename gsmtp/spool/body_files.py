@@ -109,6 +109,20 @@ class BodyFiles:
                 self.discard(-1, final)
             raise
 
+    def link(self, path: str, number: int) -> None:
+        """Have another spool's body file here too, durably. One that isn't there is left out: opening tells of it."""
+        final = self.path(number)
+        directory = os.path.dirname(final)
+        self._make_directory(directory)
+        try:
+            os.link(path, final)
+        except FileExistsError:
+            if not os.path.samefile(path, final):
+                raise
+        except FileNotFoundError:
+            return
+        self._sync_directory(directory)
+
     def discard(self, descriptor: int, path: str) -> None:
         """Close (unless -1) and remove. Failing matters little: `recover` removes what is left."""
         try:

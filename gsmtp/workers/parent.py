@@ -1,8 +1,8 @@
 """The parent: reads the configuration, holds the sockets and the console, and has workers that do all the rest.
 
-Order at start: the workers' interpreters, file limit, what the configuration needs (so that what is wrong is told once),
-sockets, pidfile, spool folder, spools of slots that are no more, orders to the workers, console. A reload goes through
-the parent first, and reaches the workers only when all of it is good here.
+Order at start: the workers' interpreters, file limit, what the configuration needs (so that what is wrong is told
+once), sockets, pidfile, spool folder, spools of slots that are no more, orders to the workers, console. A reload goes
+through the parent first, and reaches the workers only when all of it is good here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.runtime.options import PIDFILE
 from gsmtp.runtime.shared_counts import make
 from gsmtp.server.service import Service
-from gsmtp.spool.adopt import adopt_all
 from gsmtp.spool.options import SPOOLBASE
 from gsmtp.workers.count import workers_of
 from gsmtp.workers.crew import Crew, Orders
@@ -116,7 +115,7 @@ class Parent(Reloading):
         self._pidfile.write(view[PIDFILE])
         make_spool_folder(inside(security, view[SPOOLBASE]), owner_of(security))
         self._logs.use(self._logs.prepare(configuration), configuration, self._resources.scripts.recorders())
-        self._crew.opening = self._native.call(adopt_all, view[SPOOLBASE], len(self._crew.members), self._events.event)
+        self._crew.opening = self.adopt(view[SPOOLBASE], len(self._crew.members))
         self._crew.begin()
         self._service = Service(
             configuration=configuration,

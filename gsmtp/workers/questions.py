@@ -1,7 +1,7 @@
 """What a worker answers to its parent: functions by kind. docs/workers.md lists them.
 
-Each gets the running server (`Operations`: sessions, spool, delivery, pools) and the question, runs in a green thread of
-its own, and returns JSON or raises GsmtpError. ``start``, ``stop``, ``reload`` and ``reopen`` are the worker's own.
+Each gets the running server (`Operations`: sessions, spool, delivery, pools) and the question, runs in a green thread
+of its own, and returns JSON or raises GsmtpError. ``start``, ``stop``, ``reload`` and ``reopen`` are the worker's own.
 """
 
 from __future__ import annotations

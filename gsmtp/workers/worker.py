@@ -30,6 +30,7 @@ from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.runtime.pools import WorkPool
 from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.runtime.sockets import RawSocket
+from gsmtp.server.limits import SERVES
 from gsmtp.server.listener import Listener
 from gsmtp.server.service import Service
 from gsmtp.spool.adopt import spool_of
@@ -87,6 +88,7 @@ class Worker(Supervisor):
         return ""  # it has the parent's number
 
     def _say_ready(self) -> None:
+        self._counts.add(SERVES)
         self._events.event("info", "start", "worker serves", worker=self.slot, pid=os.getpid(), spool=self._spool.base)
 
     def follow(self, configuration: Configuration) -> None:

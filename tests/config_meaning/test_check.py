@@ -305,9 +305,19 @@ def test_an_unserved_name_is_named_once_at_its_first_place() -> None:
 
 
 def test_inside_an_unserved_stanza_names_are_checked_but_not_named_again() -> None:
-    assert messages("EventLoop x { concurrency = 1  frob = 1 }") == [
-        "1:1: warning: stanza EventLoop is not served: one process serves all sessions",
-        "1:32: error: unknown option 'frob' in EventLoop \"x\"",
+    assert messages("Host x { max_outbound_connections = 1  frob = 1 }") == [
+        "1:1: warning: stanza Host is not served: there are no options for single hosts",
+        "1:40: error: unknown option 'frob' in Host \"x\"",
+    ]
+
+
+def test_event_loops_of_different_size_are_told() -> None:
+    text = """EventLoop a { concurrency = 2 }
+EventLoop b { concurrency = 4 }
+ESMTP_Listener { Listen :25 { event_loop = a } Listen :26 { event_loop = b } }"""
+    assert [one for one in messages(text) if "event loop" in one] == [
+        "3:74: warning: several event loops of different size are named: 4 workers serve all sockets"
+        " [name the same EventLoop everywhere]"
     ]
 
 

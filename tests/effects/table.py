@@ -218,6 +218,7 @@ SHOWN_BY = SHOWN_BY_TLS | {
     "File_Mode": "tests/server/test_sockets.py::test_a_unix_socket_has_its_mode_and_serves",
     "Concurrency": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
     "Pool_Name": "tests/server/test_pools.py::test_blocking_turns_take_green_threads_within_the_sockets_share",
+    "Event_Loop": "tests/workers/test_start.py::test_an_event_loop_makes_workers",
     "Events_Per_Iter": "tests/server/test_pools.py::test_events_per_iter_bounds_the_accepts_of_a_wake_up",
     "Generate_Bounces_For_Multi_Recipient_Policy_Rejections": "tests/policy/test_verdicts.py"
     "::test_refused_recipients_are_dropped_where_no_bounces_are_wanted",
