@@ -190,6 +190,11 @@ class Throttle:
         self._left -= 1
         return True
 
+    def charge(self) -> None:
+        """Use one up, be there one or not: those who wait do so for longer."""
+        self._refill()
+        self._left -= 1
+
     def give_back(self) -> None:
         """One that was taken was not used."""
         self._left += 1
@@ -282,9 +287,19 @@ class Gates:
         if self.connections is not None:
             self.connections.leave(lane)
 
-    def connecting(self, lane: Lane) -> None:
-        """A connection is about to be opened for the lane. Raises Throttled."""
-        if self.connections is not None and not self.connections.take(lane):
+    def connecting(self, lane: Lane, *, is_next: bool) -> None:
+        """A connection is about to be opened for the lane. Raises Throttled.
+
+        Args:
+            lane: for which.
+            is_next: whether the same attempt opened one before, whose host failed. It is let through and charged for:
+                sent back, the attempt would begin with that host again each time, and never come to the next one.
+        """
+        if self.connections is None:
+            return
+        if is_next:
+            self.connections.charge()
+        elif not self.connections.take(lane):
             raise Throttled("451 4.3.2 [internal] connections are throttled")
 
     def sent_back(self, lane: Lane) -> None:

@@ -135,7 +135,8 @@ class Runner:
     def _attempt(self, lane: Lane, batch: Batch) -> None:
         """See a batch through. Raises GreenletExit when it is cut off."""
         sent_back = False
-        batch.connecting = lambda: self._connecting(lane)
+        batch.connections = 0
+        batch.connecting = lambda: self._connecting(lane, batch)
         try:
             report = self._worker.attempt(batch, self._envelopes.get(batch.message_id))
         except gevent.GreenletExit:
@@ -164,9 +165,10 @@ class Runner:
                 lane.gates.leave(lane)
                 self._ended(lane)
 
-    def _connecting(self, lane: Lane) -> None:
+    def _connecting(self, lane: Lane, batch: Batch) -> None:
         """A batch of the lane is about to open a connection. Raises Throttled."""
-        lane.gates.connecting(lane)
+        lane.gates.connecting(lane, is_next=batch.connections > 0)
+        batch.connections += 1
         self._tools.connections.make_room(self.most - self._batches)
 
     def _send_back(self, lane: Lane, batch: Batch) -> None:

@@ -94,6 +94,7 @@ class Batch:
         dues: the recipients.
         priority: of the message (RFC 6710).
         connecting: as `Job.connecting`.
+        connections: that were opened, or tried to be, in this attempt.
     """
 
     message_id: str
@@ -104,6 +105,7 @@ class Batch:
     dues: list[Due] = field(default_factory=list)
     priority: int = 0
     connecting: Callable[[], None] = _nothing
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from gsmtp.delivery.gates import GateKeeper, Gates, Throttle
 from gsmtp.delivery.lanes import Lane
 from tests.config_meaning.loading import compiled
 from tests.delivery.test_queue import house, wait
+from tests.support.ports import free_port
 from tests.support.sink import Sink
 
 
@@ -122,3 +123,14 @@ def test_without_a_connection_throttled_mail_waits_untried() -> None:
             wait(lambda: home.delivery.stats().delivered == 2, "two connections' mail")
             wait(lambda: home.delivery.stats().waiting == 3, "what waits")
             assert (sink.connections, home.delivery.stats().deferrals) == (2, 0)
+
+
+def test_a_host_that_is_down_does_not_use_up_what_the_next_one_needs() -> None:
+    """With one connection an hour, each try would end at the dead host, and the other would never get the mail."""
+    with Sink() as sink:
+        routes = f'routes = ( "127.0.0.1:{free_port()}" "{sink.gateway}" )'
+        with house(compiled(f'{routes}\noutbound_throttle_connections = "1/3600"')) as home:
+            home.accept("u@a.example")
+            wait(lambda: home.delivery.stats().delivered == 1, "delivery")
+            home.accept("u@a.example")
+            wait(lambda: home.delivery.stats().delivered == 2, "delivery over the connection that is open")
