@@ -186,15 +186,16 @@ def test_a_spool_that_can_not_be_read_is_told_by_the_status(server: Running, con
     def broken(*_args: object) -> None:
         raise SpoolUnhealthy("can't be read")
 
-    whole = spool._read
-    spool._read = broken  # type: ignore[method-assign, assignment]
+    readers = spool._readers
+    whole = readers.read
+    readers.read = broken  # type: ignore[method-assign, assignment]
     try:
         for line in ("showqueue still.example", "mailq", "delayed", "domain all", "domain x.example", "queue list"):
             assert console.say(line) == ["ERR can't be read"], line
         assert console.say("flush domain still.example") == ["ERR after 0 recipients: can't be read"]
         assert console.lines("summary")[0] == "Summary Statistics"  # what can be told is told
     finally:
-        spool._read = whole  # type: ignore[method-assign]
+        readers.read = whole  # type: ignore[method-assign]
 
 
 def test_bindings_are_told_apart(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def of(home: House, domain: str) -> list[QueuedRecipient]:
 
 def test_one_dead_hop_among_a_hundred_with_a_long_queue() -> None:
     """The dead one's mail was there first; all others' is delivered while much of it is still due."""
-    queued = 4000
+    queued = 3000
     dialled = Dialled()
     with Sink() as sink:
         dead = free_port()
@@ -260,7 +260,7 @@ def test_lanes_that_take_nothing_hold_little_and_less_the_more_there_are(window:
     assert (held[0], held[50], held[299]) == (45, 10, 1)
     mover = _lane(window, 1000)
     window.moved(mover)
-    assert window.share(mover) >= 90, "a quarter of what is reserved"
+    assert window.share(mover) >= 75, "a quarter of what is reserved"
 
 
 def test_lanes_that_take_mail_leave_room_for_those_nobody_has_heard_of(window: Window) -> None:
