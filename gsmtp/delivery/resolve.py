@@ -238,7 +238,7 @@ class HopResolver:
         ordered = ordered[:_MOST_HOSTS]
         self._names.ask_ahead((one.host for one in ordered), ipv6=view[USE_IPV6])
         for _, group in groupby(ordered, key=lambda one: one.preference):
-            if not self._level(list(group), hop, view, findings):
+            if not self._level(list(group), hop, view, findings) or len(findings.found) >= _MOST_ADDRESSES:
                 break
         return self._judge(hop, findings)
 

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import gevent
 from gevent.event import AsyncResult
@@ -20,7 +19,7 @@ from gsmtp.config.view import View
 from gsmtp.core.domains import normal_domain
 from gsmtp.runtime.dns_answers import NO_SUCH_NAME, Answer, LookupFailed, RecordType
 from gsmtp.runtime.dns_cache import Cache, Key
-from gsmtp.runtime.dns_exchange import NoReply, ask, shown
+from gsmtp.runtime.dns_exchange import Native, NoReply, ask, shown
 from gsmtp.runtime.dns_options import (
     DNS_CACHE_PURGE_INTERVAL,
     DNS_DEADLINE,
@@ -33,8 +32,6 @@ from gsmtp.runtime.dns_options import (
 from gsmtp.runtime.dns_sources import Place, Sources, SourcesError, read_sources
 from gsmtp.runtime.dns_wire import Found, Question, UselessReply
 
-T = TypeVar("T")
-
 log = logging.getLogger("gsmtp.dns")
 
 _MOST_AT_ONCE = 500
@@ -44,13 +41,6 @@ _SOURCES_S = 10.0
 """How often resolv.conf and the hosts file are read anew."""
 _AVOIDED_S = 30.0
 """How long a server that didn't answer is asked after the others."""
-
-
-class Native(Protocol):
-    """Runs blocking functions in native threads (`runtime.native.NativePool`)."""
-
-    def call(self, function: Callable[..., T], *args: Any) -> T:
-        """The function's result; the calling green thread waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ class Resolver:
 
     Args:
         settings: the options.
-        native: reads resolv.conf and the hosts file.
+        native: reads resolv.conf and the hosts file, and takes long replies apart.
         mono: a monotonic clock in seconds.
     """
 
@@ -321,7 +311,8 @@ class Resolver:
             for server in sorted(sources.servers, key=lambda one: self._avoided.get(one, 0.0) > now):
                 try:
                     with self._slots:
-                        found = ask(server, name, kind, self._mono() + try_s, self._mono, tcp=self._settings.tcp)
+                        end = self._mono() + try_s
+                        found = ask(server, name, kind, end, self._mono, self._native, tcp=self._settings.tcp)
                 except NoReply as error:
                     trouble = str(error)
                     self._avoided[server] = self._mono() + _AVOIDED_S

@@ -26,6 +26,8 @@ _MOST_NEGATIVE_S = 10_800.0
 """RFC 2308 section 5: a negative answer is kept for three hours at the most."""
 _MOST_TTL_S = 2**31 - 1
 _MOST_LINKS = 16
+_MOST_RECORDS = 100
+"""Kept of an answer: whoever owns a domain may list thousands, and nobody needs them."""
 
 
 class UselessReply(Exception):
@@ -148,8 +150,9 @@ class Question:
             found = {Exchange(one.preference, one.exchange.to_text(omit_final_dot=True).lower()) for one in records}
             exchanges = (Exchange(one.preference, "" if one.host == "." else one.host) for one in found)
             ordered = sorted(exchanges, key=lambda one: (one.preference, one.host))
-            return Answer(exists=True, exchanges=tuple(ordered), ttl_s=ttl_s)
-        return Answer(exists=True, addresses=tuple(dict.fromkeys(one.address for one in records)), ttl_s=ttl_s)
+            return Answer(exists=True, exchanges=tuple(ordered[:_MOST_RECORDS]), ttl_s=ttl_s)
+        addresses = tuple(dict.fromkeys(one.address for one in records))
+        return Answer(exists=True, addresses=addresses[:_MOST_RECORDS], ttl_s=ttl_s)
 
 
 def is_truncated(message: dns.message.Message) -> bool:

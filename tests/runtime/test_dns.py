@@ -32,8 +32,12 @@ EXCHANGES = (Exchange(10, "mx.example.com"), Exchange(20, "b.example.com"))
 class Inline:
     """Stands for native threads."""
 
+    def __init__(self) -> None:
+        self.jobs = 0
+
     def call(self, function: Callable[..., T], *args: Any) -> T:
         """Run it here."""
+        self.jobs += 1
         return function(*args)
 
 
@@ -228,8 +232,23 @@ def test_ids_and_ports_are_never_the_same_for_long() -> None:
 def test_what_is_cut_off_comes_over_tcp() -> None:
     many = tuple(f"{number} mx{number}.a-rather-long-name-{number}.example." for number in range(400))
     with DnsServer({MX: many}, {MX: Trick.TRUNCATE}) as server:
-        assert len(resolver(server).exchanges("example.com").exchanges) == 400
+        assert resolver(server).exchanges("example.com").exchanges[90].host == "mx90.a-rather-long-name-90.example"
         assert (server.asked, server.over_tcp) == ({MX: 1}, {MX: 1})
+
+
+def test_long_replies_are_read_in_native_threads_and_little_of_them_is_kept() -> None:
+    """Whoever owns a domain decides how long they are: the hub must not stand, nor the memory fill."""
+    exchanges = tuple(f"{number} mx{number}.example." for number in range(500, 0, -1))
+    addresses = tuple(f"10.0.{number // 250}.{number % 250}" for number in range(4000))
+    records: dict[Place, tuple[str, ...]] = {MX: exchanges, A: addresses, ("b.example.com", "A"): ("192.0.2.1",)}
+    with DnsServer(records, {MX: Trick.TRUNCATE, A: Trick.TRUNCATE}) as server:
+        native = Inline()
+        asking = Resolver(Settings(servers=(server.place,), deadline_s=20.0), native)
+        assert asking.addresses("b.example.com", ipv6=False).addresses == ("192.0.2.1",)
+        before = native.jobs
+        assert [one.preference for one in asking.exchanges("example.com").exchanges] == list(range(1, 101))
+        assert len(asking.addresses("mx.example.com", ipv6=False).addresses) == 100
+        assert native.jobs == before + 2
 
 
 def test_without_tcp_what_is_cut_off_is_a_failure() -> None:
