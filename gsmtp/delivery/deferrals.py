@@ -34,6 +34,7 @@ _ONE_COMMIT = 128
 """Records that are written together."""
 _REST = 5
 """Times as long as it took to defer some the destination's next ones wait: most of the time is for other mail."""
+_LONGEST_REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Deferrals:
         began_mono = time.monotonic()
         try:
             self._defer(batches)
-            gevent.sleep(_REST * (time.monotonic() - began_mono))
+            gevent.sleep(min(_REST * (time.monotonic() - began_mono), _LONGEST_REST_S))
         finally:
             lane.active -= 1
             lane.hold(-sum(len(batch.dues) for batch in batches))
