@@ -99,7 +99,7 @@ class SessionCounts:
         if self._shared is None:
             return False
         least = self._shared.least(SERVICE, SERVES)
-        return self.service > least + 1 + least // 16
+        return self.service > least + least // 16
 
     def move(self, old: Limits, new: Limits) -> bool:
         """Count a session under other limits, unless one of those is reached: then it stays counted where it was."""
