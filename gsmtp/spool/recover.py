@@ -86,10 +86,25 @@ def make_directories(base: str, files: BodyFiles) -> None:
                 sync_directory(os.path.dirname(os.path.abspath(directory)))
         path = schema.database_path(base)
         if not os.path.exists(path):
+            _refuse_half_repaired(base)
             os.close(files.create(path))  # SQLite gives -wal and -shm the mode of this one
             sync_directory(base)
     except OSError as error:
         raise SpoolUnhealthy(f"can't make the spool at {base}: {error}") from error
+
+
+def _refuse_half_repaired(base: str) -> None:
+    """A repair that was cut off between its last two steps has left no database: with a new one in its place all bodies
+    would be removed as nobody's."""
+    beginning = f"{schema.DATABASE}.damaged-"
+    found = sorted(name for name in os.listdir(base) if name.startswith(beginning) and not name.endswith("-wal"))
+    if found:
+        back = " && ".join(
+            f"mv {name} {schema.DATABASE}{'-wal' if name.endswith('-wal') else ''}"
+            for name in (found[-1], f"{found[-1]}-wal")
+            if os.path.exists(os.path.join(base, name))
+        )
+        raise SpoolUnhealthy(f"a repair of the spool at {base} was cut off: there, do {back}; then repair it again")
 
 
 def find_ballast(base: str, mode: int) -> Ballast:

@@ -172,3 +172,21 @@ def test_new_ids_go_on_behind_the_old_ones(tmp_path: Path) -> None:
     fresh = accept(spool, b"new")
     spool.close()
     assert number(fresh) > max(map(number, kept))
+
+
+@pytest.mark.parametrize("moved", [("",), ("", "-wal")], ids=["database", "log-too"])
+def test_a_repair_that_was_cut_off_before_its_last_step_costs_no_body(tmp_path: Path, moved: tuple[str, ...]) -> None:
+    """A new, empty database in the old one's place would have had all bodies removed as nobody's."""
+    kept = _filled(tmp_path)
+    (tmp_path / "spool.db-wal").write_bytes(b"")
+    for suffix in moved:
+        (tmp_path / f"spool.db{suffix}").rename(tmp_path / f"spool.db.damaged-20250101-000000{suffix}")
+    with pytest.raises(
+        SpoolUnhealthy, match=r"cut off: there, do mv spool\.db\.damaged-20250101-000000 spool\.db"
+    ) as told:
+        open_spool(tmp_path)
+    assert ("&& mv spool.db.damaged-20250101-000000-wal spool.db-wal;" in str(told.value)) is (len(moved) == 2)
+    for suffix in moved:
+        (tmp_path / f"spool.db.damaged-20250101-000000{suffix}").rename(tmp_path / f"spool.db{suffix}")
+    assert repair(str(tmp_path)).messages == 121
+    assert _stored(tmp_path) == kept
