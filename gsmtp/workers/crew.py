@@ -220,7 +220,7 @@ class Crew:
             if lived_s >= _STEADY_S:
                 member.pause_s = 0.0
             self._events.event(
-                "critical",
+                "critical" if status else "warning",
                 "workers",
                 f"worker {member.slot} {_death(status)}, it is replaced",
                 worker_pid=member.pid,
