@@ -8,10 +8,9 @@ polls, and nobody behind it waits.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from gsmtp.config.kinds import Rate
 from gsmtp.config.option import Option
@@ -24,223 +23,12 @@ from gsmtp.delivery.limit_options import (
     SCOPE_MAX_OUTBOUND_CONNECTIONS,
     SERVER_MAX_OUTBOUND_CONNECTIONS,
 )
+from gsmtp.delivery.quotas import MakeTimer, Offer, Quota, SharedQuota
+from gsmtp.delivery.rates import Throttle
 from gsmtp.delivery.transport import Throttled
 from gsmtp.runtime.shared_counts import SharedCounts
 
-_ROUNDING = 1e-6
-_LEAST_WAIT_S = 0.001
-_LOOK_AGAIN_S = 0.02
-"""How soon a lane that waits for other processes to end theirs is looked at again: nobody tells us."""
-
 Path = tuple[tuple[str, str], ...]
-Offer = Callable[[Lane], object]
-
-
-class Timer(Protocol):
-    """Runs a function once, some time after `arm`."""
-
-    def arm(self) -> None:
-        """Have it run."""
-
-
-MakeTimer = Callable[[float, Callable[[], object]], Timer]
-
-
-class Quota:
-    """So many connections at a time.
-
-    Args:
-        limit: of them.
-        offer: takes a lane that may be looked at again.
-    """
-
-    __slots__ = ("_offer", "_parked", "active", "limit")
-
-    def __init__(self, limit: int, offer: Offer) -> None:
-        self.limit = limit
-        self.active = 0
-        self._offer = offer
-        self._parked: deque[Lane] = deque()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more may start."""
-        return self.active >= self.limit
-
-    def take(self) -> bool:
-        """Count one in, unless nothing more may start."""
-        if self.active >= self.limit:
-            return False
-        self.active += 1
-        return True
-
-    def untake(self) -> None:
-        """Count one out that was not used."""
-        self.active -= 1
-
-    def park(self, lane: Lane) -> None:
-        """Have a lane offered again when there is room."""
-        lane.is_parked = True
-        self._parked.append(lane)
-
-    def give_back(self) -> None:
-        """One has ended."""
-        self.active -= 1
-        self.let_on(self.limit - self.active)
-
-    def let_on(self, count: int) -> None:
-        """Offer so many parked lanes. One whose mail went back to the spool meanwhile uses nobody's turn up."""
-        while count > 0 and self._parked:
-            lane = self._parked.popleft()
-            lane.is_parked = False
-            if lane.waiting:
-                self._offer(lane)
-                count -= 1
-
-
-class SharedQuota(Quota):
-    """So many connections at a time, of all processes together.
-
-    Args:
-        limit: of them.
-        offer: takes a lane that may be looked at again.
-        shared: where they are counted.
-        name: by which.
-        make_timer: makes what looks again whether others have ended theirs.
-    """
-
-    __slots__ = ("_make_timer", "_name", "_shared", "_timer")
-
-    def __init__(self, limit: int, offer: Offer, shared: SharedCounts, name: str, make_timer: MakeTimer) -> None:
-        super().__init__(limit, offer)
-        self._shared = shared
-        self._name = name
-        self._make_timer = make_timer
-        self._timer: Timer | None = None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more may start."""
-        return self._shared.total(self._name) >= self.limit
-
-    def take(self) -> bool:
-        """Count one in, unless nothing more may start."""
-        if not self._shared.take(self._name, self.limit):
-            return False
-        self.active += 1
-        return True
-
-    def untake(self) -> None:
-        """Count one out that was not used."""
-        self.active -= 1
-        self._shared.drop(self._name)
-
-    def park(self, lane: Lane) -> None:
-        """Have a lane offered again when there is room."""
-        super().park(lane)
-        self._look_later()
-
-    def give_back(self) -> None:
-        """One has ended."""
-        self.untake()
-        self.let_on(self.limit - self._shared.total(self._name))
-
-    def _look_later(self) -> None:
-        if self._timer is None and self._parked:
-            self._timer = self._make_timer(_LOOK_AGAIN_S, self._look)
-            self._timer.arm()
-
-    def _look(self) -> None:
-        self._timer = None
-        self.let_on(self.limit - self._shared.total(self._name))
-        self._look_later()
-
-
-class Throttle:
-    """So many in a time: an allowance that comes back evenly.
-
-    Args:
-        rate: how many, and in how many seconds.
-        mono: a monotonic clock.
-        make_timer: makes what wakes the lanes that wait.
-        offer: takes a lane that may be looked at again.
-    """
-
-    __slots__ = ("_at_mono", "_called", "_left", "_make_timer", "_mono", "_offer", "_parked", "_rate", "_timer")
-
-    def __init__(self, rate: Rate, mono: Callable[[], float], make_timer: MakeTimer, offer: Offer) -> None:
-        self._rate = rate
-        self._mono = mono
-        self._make_timer = make_timer
-        self._offer = offer
-        self._left = float(rate[0])
-        self._at_mono = mono()
-        self._parked: deque[Lane] = deque()
-        self._called: set[Lane] = set()
-        self._timer: Timer | None = None
-
-    def take(self, lane: Lane) -> bool:
-        """Use one up; False when there is none, or when others came first."""
-        if self._parked and lane not in self._called:
-            return False
-        self._called.discard(lane)
-        self._refill()
-        if self._left < 1 - _ROUNDING:
-            return False
-        self._left -= 1
-        return True
-
-    def charge(self) -> None:
-        """Use one up, be there one or not: those who wait do so for longer."""
-        self._refill()
-        self._left -= 1
-
-    def give_back(self) -> None:
-        """One that was taken was not used."""
-        self._left += 1
-
-    def park(self, lane: Lane) -> None:
-        """Have a lane offered again when one can be taken."""
-        lane.is_parked = True
-        self._parked.append(lane)
-        self._wait()
-
-    def leave(self, lane: Lane) -> None:
-        """A lane waits no more. Harmless for one that doesn't."""
-        if lane.is_parked and lane in self._parked:
-            self._parked.remove(lane)
-            lane.is_parked = False
-
-    def change(self, rate: Rate) -> None:
-        """Use another rate from now on."""
-        if rate != self._rate:
-            self._refill()
-            self._rate = rate
-            self._left = min(self._left, float(rate[0]))
-
-    def _refill(self) -> None:
-        now_mono = self._mono()
-        count, seconds = self._rate
-        self._left = min(self._left + (now_mono - self._at_mono) * count / seconds, float(count))
-        self._at_mono = now_mono
-
-    def _wait(self) -> None:
-        if self._timer is None and self._parked:
-            count, seconds = self._rate
-            self._timer = self._make_timer(max((1 - self._left) * seconds / count, _LEAST_WAIT_S), self._serve)
-            self._timer.arm()
-
-    def _serve(self) -> None:
-        """Offer as many lanes as there are turns; who uses its turn and wants more parks again."""
-        self._timer = None
-        self._refill()
-        self._called.clear()
-        for _ in range(min(int(self._left + _ROUNDING), len(self._parked))):
-            lane = self._parked.popleft()
-            lane.is_parked = False
-            self._called.add(lane)
-            self._offer(lane)
-        self._wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +196,10 @@ class GateKeeper:
         key = (option.key, path_of(origin.scope))
         throttle = self._throttles.get(key)
         if throttle is None:
-            throttle = self._throttles[key] = Throttle(origin.value, self._mono, self._make_timer, self._offer)
+            rates = None if self._beside is None else self._beside.rates
+            throttle = self._throttles[key] = Throttle(
+                origin.value, self._mono, self._make_timer, self._offer, rates, f"{key!r}"
+            )
         throttle.change(origin.value)
         return throttle
 

@@ -18,11 +18,14 @@ from typing import Any, Final
 
 import gevent.monkey
 
+from gsmtp.runtime.shared_rates import SIZE_BYTES, SharedRates
+
 ROWS: Final = 1 << 16
 """Cells of a column. A process has as many keys in use as it has destinations at work, some thousands at the most."""
 _TRIES: Final = 8
 """A key's cell is one of so many; where all of them are others' there is no place for it."""
 _CELL_BYTES: Final = 8
+_COLUMN_BYTES: Final = (ROWS + _TRIES) * _CELL_BYTES
 _COUNT_MASK: Final = 0xFFFFFFFF
 _MOST_KNOWN: Final = 20_000
 
@@ -30,8 +33,8 @@ _allocate_lock: Callable[[], Any] = gevent.monkey.get_original("_thread", "alloc
 
 
 def size_bytes(columns: int) -> int:
-    """What a table takes; untouched pages take nothing."""
-    return columns * (ROWS + _TRIES) * _CELL_BYTES
+    """What a table takes, and the allowances behind it; untouched pages take nothing."""
+    return columns * _COLUMN_BYTES + SIZE_BYTES
 
 
 def make(columns: int) -> int:
@@ -45,17 +48,22 @@ class SharedCounts:
     """The table, as one process sees it. Not for native threads.
 
     Args:
-        descriptor: of `make`; it may be closed afterwards.
+        descriptor: of `make`; kept open.
         columns: as many as it was made with.
         own: the column of this process, from 0; -1 for one that only looks, and clears.
+
+    Attributes:
+        rates: allowances that the processes use up together.
     """
 
-    __slots__ = ("_cells", "_fence", "_known", "_others", "_own", "columns")
+    __slots__ = ("_cells", "_fence", "_known", "_others", "_own", "columns", "rates")
 
     def __init__(self, descriptor: int, columns: int, own: int = -1) -> None:
         self.columns = columns
         self._own = own
-        self._cells = memoryview(mmap.mmap(descriptor, size_bytes(columns))).cast("Q")
+        memory = memoryview(mmap.mmap(descriptor, size_bytes(columns)))
+        self._cells = memory[: columns * _COLUMN_BYTES].cast("Q")
+        self.rates = SharedRates(memory[columns * _COLUMN_BYTES :], descriptor)
         self._others = tuple(self._begin(column) for column in range(columns) if column != own)
         self._fence = _allocate_lock()
         self._known: dict[str, tuple[int, int]] = {}

@@ -156,7 +156,8 @@ class Service:
 
     def __post_init__(self) -> None:
         self.counts = SessionCounts(self.shared)
-        self.throttles = Throttles(self.clock)
+        rates = None if self.shared is None else self.shared.rates
+        self.throttles = Throttles(self.clock, shared=rates)
         self.attempts = FailedAttempts(self.clock)
 
     def use_tls(self, contexts: TlsContexts) -> None:

@@ -16,6 +16,7 @@ from gsmtp.config.kinds import Rate
 from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
 from gsmtp.runtime.later import Later
+from gsmtp.runtime.shared_rates import SharedRates
 from gsmtp.server.limits import Path, path_of
 from gsmtp.server.options import INBOUND_THROTTLE_MESSAGES
 
@@ -65,16 +66,38 @@ class Throttle:
         rate: messages and seconds.
         clock: only its monotonic time is used.
         make_timer: makes what wakes the first of those who wait.
+        shared: where other processes use up the same allowance, None where there are none.
 
     Attributes:
         path: of the scope that sets it.
         generation: of the configuration that the rate is from.
     """
 
-    __slots__ = ("_at_mono", "_clock", "_left", "_make_timer", "_rate", "_timer", "_waiting", "generation", "path")
+    __slots__ = (
+        "_at_mono",
+        "_clock",
+        "_left",
+        "_make_timer",
+        "_name",
+        "_rate",
+        "_shared",
+        "_timer",
+        "_waiting",
+        "generation",
+        "path",
+    )
 
-    def __init__(self, path: Path, rate: Rate, clock: Clock, make_timer: MakeTimer = Later) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rate: Rate,
+        clock: Clock,
+        make_timer: MakeTimer = Later,
+        shared: SharedRates | None = None,
+    ) -> None:
         self.path = path
+        self._name = f"inbound {path!r}"
+        self._shared = shared
         self.generation = 0
         self._rate = rate
         self._clock = clock
@@ -86,11 +109,8 @@ class Throttle:
 
     def take(self, grant: Grant) -> bool:
         """Begin a message now, if that is allowed; else `grant` is called when it is."""
-        if not self._waiting:
-            self._refill()
-            if self._left >= 1 - _ROUNDING:
-                self._left -= 1
-                return True
+        if not self._waiting and self._use_one():
+            return True
         self._waiting[grant] = None
         self._wake_first()
         return False
@@ -128,20 +148,38 @@ class Throttle:
         self._refill()
         return ThrottleState(self.path, *self._rate, max(int(self._left + _ROUNDING), 0), len(self._waiting))
 
+    def _use_one(self) -> bool:
+        if self._shared is not None:
+            is_taken, self._left = self._shared.use(self._name, *self._rate, self._clock.mono())
+            return is_taken
+        self._refill()
+        if self._left < 1 - _ROUNDING:
+            return False
+        self._left -= 1
+        return True
+
+    def _give_back(self) -> None:
+        if self._shared is not None:
+            self._left = self._shared.add(self._name, 1.0, *self._rate, self._clock.mono())
+        else:
+            self._left += 1
+
     def _refill(self) -> None:
         now_mono = self._clock.mono()
         messages, seconds = self._rate
+        if self._shared is not None:
+            self._left = self._shared.add(self._name, 0.0, messages, seconds, now_mono)
+            return
         self._left = min(self._left + (now_mono - self._at_mono) * messages / seconds, float(messages))
         self._at_mono = now_mono
 
     def _serve(self) -> None:
         """Let as many go as may."""
         self._stop_timer()
-        self._refill()
-        while self._waiting and self._left >= 1 - _ROUNDING:
+        while self._waiting and self._use_one():
             grant, _ = self._waiting.popitem(last=False)
-            if grant():
-                self._left -= 1
+            if not grant():
+                self._give_back()
         self._wake_first()
 
     def _wake_first(self) -> None:
@@ -163,12 +201,14 @@ class Throttles:
     Args:
         clock: see `Throttle`.
         make_timer: see `Throttle`.
+        shared: see `Throttle`.
     """
 
-    __slots__ = ("_by_path", "_by_view", "_clock", "_make_timer")
+    __slots__ = ("_by_path", "_by_view", "_clock", "_make_timer", "_shared")
 
-    def __init__(self, clock: Clock, make_timer: MakeTimer = Later) -> None:
+    def __init__(self, clock: Clock, make_timer: MakeTimer = Later, shared: SharedRates | None = None) -> None:
         self._clock = clock
+        self._shared = shared
         self._make_timer = make_timer
         self._by_path: dict[Path, Throttle] = {}
         self._by_view: dict[View, Throttle] = {}
@@ -185,7 +225,7 @@ class Throttles:
         path = path_of(origin.scope)
         throttle = self._by_path.get(path)
         if throttle is None:
-            throttle = self._by_path[path] = Throttle(path, origin.value, self._clock, self._make_timer)
+            throttle = self._by_path[path] = Throttle(path, origin.value, self._clock, self._make_timer, self._shared)
         if view.generation >= throttle.generation:  # sessions of an older configuration don't turn it back
             throttle.generation = view.generation
             throttle.change(origin.value)

@@ -169,7 +169,6 @@ class _Process:
         table, *sockets = question.fds
         turns = _own_description(table)
         counts = SharedCounts(table, body["count"], body["slot"] - 1)
-        os.close(table)
         self._writer = LineWriter(sys.stdout.fileno(), NativePool("log", 1, self._mailbox), turns)
         events = EventLog(self._writer, as_json=self._as_json)
         install(events, LEVELS[self._level])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gsmtp.core.clock import FixedClock
-from gsmtp.delivery.gates import GateKeeper, Gates, Throttle
+from gsmtp.delivery.gates import GateKeeper, Gates
 from gsmtp.delivery.lanes import Lane
+from gsmtp.delivery.rates import Throttle
 from tests.config_meaning.loading import compiled
 from tests.delivery.test_queue import house, wait
 from tests.support.ports import free_port

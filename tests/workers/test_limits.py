@@ -141,6 +141,7 @@ def test_a_scopes_connections_are_counted_over_all_workers(tmp_path: Path) -> No
 
 def _queue(server: CrewServer, count: int, domains: tuple[bytes, ...] = (b"example.com",)) -> None:
     """So many messages for each domain over each of two connections, of which each worker has one."""
+    before = server.log().count("disconnected")
     with Wire(server.port) as first, Wire(server.port) as second:
         ids = []
         for wire in (first, second):
@@ -153,6 +154,7 @@ def _queue(server: CrewServer, count: int, domains: tuple[bytes, ...] = (b"examp
                     wire.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
                     ids.append(wire.line().decode().split()[-1])
     assert len({one.split("-")[1] for one in ids}) == 2, "each of the two has some"
+    server.wait_for("disconnected", before + 2)
 
 
 def _kill(pid: int) -> None:
@@ -242,3 +244,35 @@ def test_many_keys_keep_their_counts_apart() -> None:
         one.drop(name)
         two.drop(name)
     assert not any(two.total(name) for name in names)
+
+
+# --- so many in a time
+
+
+def test_a_rate_of_mail_is_kept_by_all_workers_together(tmp_path: Path) -> None:
+    """Five an hour: whoever asks whichever worker, the sixth waits."""
+    conf = CONF.replace("LISTENER", "") + "suspend_delivery = true\ninbound_throttle_messages = 5/3600\n"
+    with crew(tmp_path, conf) as server, Wire(server.port) as first, Wire(server.port) as second:
+        wires = [first.greet(), second.greet()]
+        for number in range(5):
+            wire = wires[number % 2]
+            wire.envelope(b"b@example.com")
+            assert wire.say(b"RSET").startswith(b"250 ")
+        for wire in wires:
+            wire.socket.settimeout(0.5)
+            wire.send(b"MAIL FROM:<a@example.net>\r\n")
+            with pytest.raises(TimeoutError):
+                wire.line()
+
+
+def test_a_rate_of_connections_to_others_is_kept_by_all_workers_together(tmp_path: Path) -> None:
+    with Sink(script={"BANNER": [SILENT] * 200}) as hop, Sink(script={"BANNER": [SILENT] * 200}) as other:
+        conf = CONF.replace("LISTENER", "") + (
+            f'Domain "example.com" {{ gateway = "{hop.gateway}"  outbound_throttle_connections = 3/3600 }}\n'
+            f'Domain "example.org" {{ gateway = "{other.gateway}"  outbound_throttle_messages = 2/3600 }}\n'
+        )
+        with crew(tmp_path, conf) as server:
+            _queue(server, 4, (b"example.com", b"example.org"))
+            wait_until(lambda: (hop.connections, other.connections) == (3, 2), "what the rates allow")
+            _queue(server, 2, (b"example.com", b"example.org"))
+            assert (hop.connections, other.connections) == (3, 2)
