@@ -29,6 +29,9 @@ from gsmtp.runtime.tls_stdlib import VERSIONS
 from gsmtp.smtp.tls_options import TLS_CERTIFICATE, TLS_CIPHERS, TLS_KEY, TLS_PROTOCOLS, Protocols
 
 _RECORD_BYTES: Final = 16_384
+_MOST_WITHOUT_CONTENT: Final = 3 * _RECORD_BYTES
+"""Of TLS's own messages (tickets, new keys) in a row: a flood of them would be read without ever waiting."""
+_MOST_IN_HANDSHAKE: Final = 16 * _RECORD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +243,13 @@ class TlsSocket:
 
     def handshake(self, end_mono: float) -> str:
         """Make the handshake; what is told of it. Raises OSError: ssl.SSLError, TimeoutError and others."""
+        filled = 0
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush(end_mono)
-                self._fill(end_mono)
+                filled += self._fill(end_mono, _MOST_IN_HANDSHAKE - filled)
             except ssl.SSLError:
                 try:
                     self._flush(end_mono)  # the alert that says why
@@ -271,12 +275,13 @@ class TlsSocket:
     def recv(self, size: int, /) -> bytes:
         """See `HopSocket.recv`."""
         end = self._end()
+        filled = 0
         while True:
             try:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
                 self._flush(end)
-                self._fill(end)
+                filled += self._fill(end, _MOST_WITHOUT_CONTENT - filled)
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
@@ -322,10 +327,14 @@ class TlsSocket:
             self._wait(end_mono)
             self._sock.sendall(data)
 
-    def _fill(self, end_mono: float | None) -> None:
+    def _fill(self, end_mono: float | None, most: int) -> int:
+        """Read what came; how much it was. Raises OSError when no more than `most` may come, and it is 0."""
+        if most <= 0:
+            raise OSError("the other end sends nothing but TLS's own messages")
         self._wait(end_mono)
-        data = self._sock.recv(_RECORD_BYTES)
+        data = self._sock.recv(min(_RECORD_BYTES, most))
         if data:
             self._in.write(data)
         else:
             self._in.write_eof()
+        return len(data)

@@ -147,6 +147,18 @@ def test_a_hop_that_stalls_at_starttls_is_left_in_time(desk: Desk) -> None:
     assert caught.value.stage == Stage.DURING_STARTTLS
 
 
+def test_a_flood_of_tickets_is_not_read_for_ever(desk: Desk) -> None:
+    """TLS's own messages are read before there is content; whoever sends them without a pause would stop the hub."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(desk.folder / f"{GOOD}.pem")
+    context.num_tickets = 255
+    with Sink(tls=context) as sink, pytest.raises(NoHopReachable, match="nothing but TLS's own messages"):
+        sent(desk.sender(sink, TLS="required"))
+    context.num_tickets = 20
+    with Sink(tls=context) as sink:
+        assert sent(desk.sender(sink, TLS="required")).code == 250
+
+
 def test_replies_put_in_before_the_handshake_are_forgotten(desk: Desk) -> None:
     script: dict[str, list[Answer]] = {"STARTTLS": [b"220 go\r\n250-evil\r\n250 CHUNKING\r\n"]}
     with desk.sink(script=script) as sink:
