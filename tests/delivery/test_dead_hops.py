@@ -27,6 +27,7 @@ from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.config_meaning.loading import compiled
 from tests.delivery.kit import envelope
+from tests.delivery.test_bounces import office
 from tests.delivery.test_queue import T0, House, house, left, wait
 from tests.support.ports import free_port
 from tests.support.sink import Sink
@@ -230,6 +231,33 @@ def test_on_disk_the_history_of_what_was_not_tried_is_true(tmp_path: Path) -> No
         [past] = one.history
         assert (past.when_wall, past.state, past.attempts, past.hop) == (T0, State.QUEUED, 1, f"esmtp 127.0.0.1:{dead}")
         assert past.reply == one.reply == f"{NOT_REACHED}{dead} was not reached just now"
+
+
+def test_what_expires_while_the_hop_is_down_is_bounced() -> None:
+    with office({"Gateway": f"127.0.0.1:{free_port()}", "Message_Expiration": 1000}) as home:
+        home.accept("u@a.example")
+        wait(lambda: home.delivery.stats().deferrals == 1, "the one that finds out")
+        home.clock._wall_s += 1000  # the hop's rest is not over: that goes by the other clock
+        home.delivery.poke()
+        bounce = home.bounce()
+        assert b"554 5.4.7 [internal] exceeded max time without delivery (last: 451 4.4.1" in bounce.body
+        wait(lambda: not home.left(), "the message and its notice, gone")
+        assert [attempt.kind for attempt in home.told.deliveries] == ["deferred", "failed", "delivered"]
+
+
+def test_what_is_cut_off_while_it_is_deferred_is_deferred_after_the_next_start() -> None:
+    conf = compiled(f'gateway = "127.0.0.1:{free_port()}"')
+    home = House(MemorySpool(), conf, window=2000)
+    fill(home, *["a.example"] * 1200)
+    home.delivery.start()
+    wait(lambda: home.delivery.stats().deferrals > 60, "some")
+    home.delivery.stop()
+    assert home.delivery.stats().deferrals < 1200
+    home.pool.close()
+    with house(conf, home.spool, window=2000) as again:
+        wait(lambda: all(one.attempts for one in left(again.spool)), "the others")
+        assert {(one.attempts, one.due_wall) for one in left(again.spool)} == {(1, T0 + 1200)}
+        assert len(left(again.spool)) == 1200
 
 
 @pytest.fixture
