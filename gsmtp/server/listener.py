@@ -29,7 +29,7 @@ log = logging.getLogger("gsmtp.net")
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_S = 0.2
-_OTHERS_TURN_S = 0.002
+_OTHERS_TURN_S = 0.005
 _DEFAULT_MAX_ACCEPT = 100  # gevent's own
 
 
