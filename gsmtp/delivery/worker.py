@@ -43,6 +43,8 @@ from gsmtp.delivery.transport import (
 from gsmtp.spool.base import Due, Notice, Record, Spool, State, StoredBody, Wish
 
 _SPOOL_WAIT_S = 300.0
+_LONGEST_ASKED_S = 31_536_000.0
+"""A year: a handler that asks for more, or for infinity, is bounded to what the spool can keep."""
 BLACKHOLED = "554 5.7.0 [internal] Blackholed"
 NOT_ATTEMPTED = "554 5.4.5 [internal] Delivery not attempted (message expired)"
 BOUNCED_BY_OPERATOR = "554 5.7.0 [internal] bounced by the operator"
@@ -343,7 +345,8 @@ def conclude(due: Due, outcome: Outcome, received_wall: float, now_wall: float, 
         if isinstance(step, GiveUp):
             reply = f"{step.reply} (last: {outcome.reply})"
         else:
-            state, due_wall = State.QUEUED, max(step.due_wall, now_wall + outcome.retry_after_s)
+            asked_s = min(outcome.retry_after_s, _LONGEST_ASKED_S)
+            state, due_wall = State.QUEUED, max(step.due_wall, now_wall + asked_s)
     return Record(due.message_id, due.index, state, due_wall, attempts, reply, outcome.hop, now_wall, due.warned)
 
 

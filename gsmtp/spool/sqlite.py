@@ -337,8 +337,9 @@ class SqliteSpool:
         settled = tuple({id_number(item.message_id) for item in items if item.state in State.SETTLED})
 
         def recorded(problem: SpoolError | None) -> None:
-            for key in keys:
-                self._leases.end(key)
+            if problem is None or not is_outcome:  # an outcome that isn't noted: it must not be delivered again
+                for key in keys:
+                    self._leases.end(key)
             for number in settled:
                 self._recent.drop(number)
             if done is not None:

@@ -20,12 +20,13 @@ from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolError, SpoolFull
 from gsmtp.core.ids import IdMaker
 from gsmtp.core.records import Attempt
+from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.lanes import EnvelopeCache
 from gsmtp.delivery.queue import Delivery
-from gsmtp.delivery.transport import Connect, HopSocket
-from gsmtp.delivery.worker import DeliveryLog, green_connect
+from gsmtp.delivery.transport import Connect, HopSocket, Outcome
+from gsmtp.delivery.worker import DeliveryLog, conclude, green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
-from gsmtp.spool.base import Committed, Notice, QueuedRecipient, Record, Spool, State
+from gsmtp.spool.base import Committed, Due, Notice, QueuedRecipient, Record, Spool, State
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.delivery.kit import configuration, envelope
@@ -564,3 +565,11 @@ def test_the_envelope_cache_is_bounded_by_recipients() -> None:
     cache.drop("c")
     keep("d", 6)
     assert cache.get("b") is not None
+
+
+@pytest.mark.parametrize("asked_s", [float("inf"), float("nan"), 1e300, -1e300])
+def test_whatever_wait_a_handler_asks_for_the_spool_can_keep_it(asked_s: float) -> None:
+    due = Due("00/01-00042-00000001", 0, "u@a.example", "a.example", 0, T0)
+    outcome = Outcome(451, "451 4.3.0 later", "python x", retry_after_s=asked_s)
+    record = conclude(due, outcome, T0, T0, RetryPolicy())
+    assert T0 + 1200 <= record.due_wall <= T0 + 366 * 86_400

@@ -15,6 +15,7 @@ from gevent.event import AsyncResult
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from gsmtp.spool import store
+from gsmtp.spool.base import Notice
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.support.peers import need_root
 from tests.support.spool import (
@@ -234,4 +235,20 @@ def test_an_unforeseen_error_in_the_writer_answers_everybody_and_passes(
     _until_healthy(spool)
     after = accept(spool, b"taken", "c@example.com")
     assert [body_of(spool, id_) for id_ in (before, after)] == [b"kept", b"taken"]
+    spool.close()
+
+
+def test_a_recipient_whose_outcome_cannot_be_stored_is_not_handed_out_again(tmp_path: Path) -> None:
+    """It was delivered: handing it out would deliver it once more, each time that writing fails."""
+    spool = open_spool(tmp_path / "spool")
+    message_id, other = accept(spool, b"x"), accept(spool, b"y")
+    assert len(spool.due(WALL, 10)) == 2
+    doubled = Notice(make_envelope(spool.generation), b"z")
+    doubled.envelope.message_id = other
+    answer: AsyncResult[SpoolError | None] = AsyncResult()
+    spool.record([delivered(message_id, 0)], answer.set, [doubled])
+    assert isinstance(answer.get(timeout=WAIT_S), SpoolUnhealthy)
+    assert spool.due(WALL, 10) == []
+    note(spool, delivered(message_id, 0))
+    assert spool.envelope(message_id) is None
     spool.close()
