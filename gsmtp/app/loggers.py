@@ -32,25 +32,30 @@ class LogKeeper:
         events: the lines on standard output, with the level of ``--log-level`` set.
         mailbox: for the threads that write files.
         is_shared: whether other processes write to the same files.
-        beats: whether heartbeats are written here.
+        speaks: whether this process writes heartbeats and says what is odd about files; one of several does.
 
     Attributes:
         journal: takes records.
     """
 
-    def __init__(self, events: EventLog, mailbox: HubMailbox, *, is_shared: bool = False, beats: bool = True) -> None:
+    def __init__(self, events: EventLog, mailbox: HubMailbox, *, is_shared: bool = False, speaks: bool = True) -> None:
         self._events = events
         self._level = logging.getLogger("gsmtp").level or logging.INFO
         self.journal = Journal(events)
         self._mailbox = mailbox
         self._is_shared = is_shared
-        self._beats = beats
+        self._speaks = speaks
         self._files = LogFiles(mailbox, self._tell, is_shared)
         self._current = Loggers()
 
     def prepare(self, configuration: Configuration) -> Loggers:
         """Open what a configuration wants written. Raises ConfigError with the place; nothing has changed then."""
-        return open_loggers(configuration, self._files, lambda level, text: self._events.event(level, "config", text))
+
+        def tell(level: str, text: str) -> None:
+            if self._speaks:
+                self._events.event(level, "config", text)
+
+        return open_loggers(configuration, self._files, tell)
 
     def discard(self, loggers: Loggers) -> None:
         """Close what was prepared and is not going to be used."""
@@ -64,7 +69,7 @@ class LogKeeper:
             logger.stop()
         self._files.use(loggers.files)
         for logger in loggers.loggers:
-            logger.beats = self._beats
+            logger.beats = self._speaks
             logger.start()
         levels.apply(next(iter(configuration.stanzas("debug_flags")), None), self._level)
         levels.apply_modules(configuration)

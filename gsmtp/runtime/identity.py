@@ -12,6 +12,7 @@ import logging
 import os
 import pwd
 import resource
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -119,6 +120,48 @@ def become(security: View | None) -> None:
         _change(uid, gid, groups, security[CHROOT], security[CAPABILITIES])
     except OSError as error:
         raise IdentityError(f"{_place(security)}can't take the identity that Security asks for: {error}") from error
+
+
+def work_as(security: View | None) -> Callable[[], None] | None:
+    """Be the user and group that Security asks for, as far as files are concerned, with the way back open.
+
+    For the parent of several processes, which become that user for good: to replace one that died, it must be able to
+    start one with the rights that the first ones had.
+
+    Returns:
+        What takes the rights back in a process that was forked off; None when nothing has changed.
+
+    Raises:
+        IdentityError: it can't.
+    """
+    if security is None or os.getuid() != 0:
+        return None  # the workers say whether they can become what is asked for
+    if security[CHROOT]:
+        raise IdentityError(
+            f"{_place(security, CHROOT)}a root directory of its own is for a server of one process only"
+        )
+    uid, gid = owner_of(security)
+    groups = [_group_id(security, SUPPLEMENTAL_GROUPS, name) for name in security[SUPPLEMENTAL_GROUPS]]
+    if uid in (-1, 0) and gid in (-1, os.getgid()) and not groups:
+        return None
+    _import_what_is_needed_later()
+    before, before_gid = os.getgroups(), os.getegid()
+    try:
+        if uid != -1 or groups:
+            os.setgroups(groups)
+        if gid != -1:
+            os.setegid(gid)
+        if uid != -1:
+            os.seteuid(uid)
+    except OSError as error:
+        raise IdentityError(f"{_place(security)}can't take the identity that Security asks for: {error}") from error
+
+    def take_back() -> None:
+        os.seteuid(0)
+        os.setegid(before_gid)
+        os.setgroups(before)
+
+    return take_back
 
 
 def _change(uid: int, gid: int, groups: list[int], root: str, capabilities: str) -> None:

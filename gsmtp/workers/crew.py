@@ -87,11 +87,11 @@ class Crew:
         orders: what a worker that starts is to serve.
         handlers: questions that workers may ask.
         table: descriptor of the counts that they share.
-        privileged: called in the new process before the program starts.
 
     Attributes:
         members: by slot.
         is_stopping: nobody is replaced any more.
+        privileged: called in a new process before the program starts, to have its first rights back.
         opening: the least generation of the next spool that is opened; see `SqliteSpool.open_at`.
     """
 
@@ -104,7 +104,6 @@ class Crew:
         handlers: Mapping[str, Handler],
         *,
         table: int,
-        privileged: Callable[[], None] | None = None,
     ) -> None:
         self.members = [Member(slot) for slot in range(1, count + 1)]
         self.is_stopping = False
@@ -113,7 +112,7 @@ class Crew:
         self._events = events
         self._orders = orders
         self._handlers = handlers
-        self._privileged = privileged
+        self.privileged: Callable[[], None] | None = None
         self._table = table
         self._counts = SharedCounts(table, count)
 
@@ -144,7 +143,7 @@ class Crew:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": path},
                 start_new_session=True,  # signals for the whole group are the parent's to pass on
-                preexec_fn=self._privileged,
+                preexec_fn=self.privileged,
             )
         except (OSError, subprocess.SubprocessError) as error:
             ours.close()

@@ -27,7 +27,7 @@ from gsmtp.core.clock import SystemClock
 from gsmtp.core.ids import IdMaker
 from gsmtp.observe.logs import EventLog
 from gsmtp.observe.writer import LineWriter
-from gsmtp.runtime.identity import inside, owner_of, raise_file_limit
+from gsmtp.runtime.identity import inside, owner_of, raise_file_limit, work_as
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.runtime.options import PIDFILE
 from gsmtp.runtime.shared_counts import make
@@ -114,6 +114,7 @@ class Parent(Reloading):
         self._listeners.bind(configuration)
         self._pidfile.write(view[PIDFILE])
         make_spool_folder(inside(security, view[SPOOLBASE]), owner_of(security))
+        self._crew.privileged = work_as(security)
         self._logs.use(self._logs.prepare(configuration), configuration, self._resources.scripts.recorders())
         self._crew.opening = self.adopt(view[SPOOLBASE], len(self._crew.members))
         self._crew.begin()

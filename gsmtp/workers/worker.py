@@ -68,7 +68,7 @@ class Worker(Supervisor):
         self._counts = counts
 
     def _make_logs(self, mailbox: HubMailbox) -> LogKeeper:
-        return LogKeeper(self._events, mailbox, is_shared=True, beats=False)
+        return LogKeeper(self._events, mailbox, is_shared=True, speaks=False)
 
     def _make_listeners(self) -> InheritedSockets:
         self.sockets = InheritedSockets(self._pools, self._events, _no_console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 from pathlib import Path
@@ -180,3 +181,38 @@ def _refuses(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+# --- whose rights
+
+
+def _status(pid: int) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {line.partition(":")[0]: line.partition(":")[2].split() for line in lines}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_workers_become_the_user_of_security_and_so_do_those_that_replace_them(tmp_path: Path) -> None:
+    for one in (tmp_path, *tmp_path.parents[:3]):
+        one.chmod(0o755)
+    uid = str(pwd.getpwnam("nobody").pw_uid)
+    more = 'Security { user = nobody }\nec_logger "l" { mainlog = "{folder}/logs/main"  paniclog = "{folder}/logs/panic" }\n'
+    (tmp_path / "logs").mkdir()
+    os.chown(tmp_path / "logs", int(uid), -1)
+    with crew(tmp_path, _conf(more=more)) as server:
+        assert _status(server.pid)["Uid"] == ["0", uid, "0", uid], "it works as nobody, and can start another worker"
+        assert [_status(pid)["Uid"] for pid in server.pids().values()] == [[uid] * 4] * 2
+        os.kill(server.pids()[2], signal.SIGKILL)
+        server.wait_for("replaced worker=2")
+        assert _status(server.pids()[2])["Uid"] == [uid] * 4
+        _send(server)
+        files = [one for folder in (server.spool, tmp_path / "logs") for one in folder.rglob("*") if one.is_file()]
+        assert {str(one.stat().st_uid) for one in files} == {uid}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change its root directory")
+def test_a_root_directory_is_for_one_process(tmp_path: Path) -> None:
+    server = CrewServer(tmp_path, _conf(more=f'Security {{ chroot = "{tmp_path}" }}\n'))
+    server.launch()
+    assert server.wait() == 1
+    assert ":10:21: error: a root directory of its own is for a server of one process only" in server.log()
