@@ -34,8 +34,9 @@ class DeadlineWheel:
 
     def __init__(self, tick_s: float = 1.0) -> None:
         self._tick_s = tick_s
-        self._buckets: dict[int, set[Waiter]] = {}
-        self._places: dict[Waiter, int] = {}
+        # dicts for sets: half the memory, and a waiter's place needs no number of its own
+        self._buckets: dict[int, dict[Waiter, None]] = {}
+        self._places: dict[Waiter, dict[Waiter, None]] = {}
         self._next = int(time.monotonic() / tick_s)
         self._timer: Any = gevent.get_hub().loop.timer(tick_s, tick_s)
         self._timer.start(self._tick)
@@ -43,30 +44,26 @@ class DeadlineWheel:
     def add(self, waiter: Waiter) -> None:
         """Watch a waiter from now on, until it expires or is discarded."""
         slot = max(int(waiter.due_mono() / self._tick_s) + 1, self._next)
-        self._places[waiter] = slot
         bucket = self._buckets.get(slot)
         if bucket is None:
-            bucket = self._buckets[slot] = set()
-        bucket.add(waiter)
+            bucket = self._buckets[slot] = {}
+        bucket[waiter] = None
+        self._places[waiter] = bucket
 
     def discard(self, waiter: Waiter) -> None:
         """Watch it no more. Harmless when it is not watched."""
-        slot = self._places.pop(waiter, None)
-        if slot is None:
-            return
-        bucket = self._buckets.get(slot)
+        bucket = self._places.pop(waiter, None)
         if bucket is not None:
-            bucket.discard(waiter)
-            if not bucket:
-                del self._buckets[slot]
+            bucket.pop(waiter, None)
 
     def _tick(self) -> None:
         now = time.monotonic()
         last = int(now / self._tick_s)
         while self._next <= last:
-            due = self._buckets.pop(self._next, ())
+            due = self._buckets.pop(self._next, {})
             self._next += 1
-            for waiter in due:
+            while due:
+                waiter, _ = due.popitem()
                 if self._places.pop(waiter, None) is None:
                     continue  # discarded by an earlier waiter's end
                 try:

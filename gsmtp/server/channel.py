@@ -212,4 +212,5 @@ class Channel(ABC):
         try:
             self._lost()
         finally:
+            self._taker = None  # may be a method of this very object
             self._socket.close()

@@ -14,6 +14,7 @@ import _socket
 import logging
 import time
 from collections.abc import Callable
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from gsmtp.core.records import Peering, SessionBegin, SessionEnd
@@ -60,7 +61,13 @@ class Connection(Securing):
         service.totals.sessions += 1
         local_ip, local_port = name_of(raw.getsockname())
         facts = Facts(
-            client_ip, client_port, local_ip, local_port, listener.stanza.name, service.ids.next(), service.hostname
+            client_ip,
+            client_port,
+            intern(local_ip),
+            local_port,
+            listener.stanza.name,
+            service.ids.next(),
+            service.hostname,
         )
         if not service.counts.admit(plan.limits):
             service.refuse_session(peering_of(facts, view, is_unix=not isinstance(address, tuple)), TOO_MANY_SESSIONS)
@@ -339,6 +346,14 @@ class Connection(Securing):
         self.listener.session_ended(self._counted_in)
         if service.tells_ends:
             service.journal.record(self._end_record())
+        if self._has_turn:  # else somebody else is at work with it
+            self._part()
+
+    def _part(self) -> None:
+        """Cut what would hold connection, reception and context in a circle: they go now, not when the collector looks
+        through everything that is alive, which other clients would wait for."""
+        self.reception.context.around = None
+        del self.reception
 
     def _end_record(self) -> SessionEnd:
         session = self.session

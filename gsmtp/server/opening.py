@@ -39,6 +39,8 @@ class Opening(Channel):
     """
 
     __slots__ = ("_has_turn", "_plan", "_proxy", "_proxy_due_mono", "listener", "reason", "reception", "session")
+    __deletable__ = ("reception",)
+    """Says to mypyc that this is deleted at the end."""
 
     def __init__(self, raw: RawSocket, loop: Any, listener: Listener, plan: Plan) -> None:
         super().__init__(raw, loop)

@@ -13,6 +13,7 @@ from gsmtp.core.reply import AUTH_REPLIES, MAIL_OK, RCPT_OK, TLS_READY, TOO_MUCH
 from gsmtp.smtp import trace
 from gsmtp.smtp.events import AuthEnd, BodyEnd, BodyStart, Connect, Greeting, Mail, Rcpt, StartTls
 from gsmtp.smtp.text import TextMachine
+from gsmtp.smtp.transaction import NOTHING
 
 
 class Answers(TextMachine):
@@ -28,13 +29,13 @@ class Answers(TextMachine):
             self.answer(reply if reply.is_positive else reply.closing())
             return
         for line in self.banner[:-1]:
-            self._out.append(f"220-{line}\r\n".encode("utf-8", "surrogateescape"))
+            self._out += f"220-{line}\r\n".encode("utf-8", "surrogateescape")
         banner = self.profile.static_banner
         if self.banner and self.banner[-1]:
             banner = f"220 {self.banner[-1]}"
         elif not banner:
             banner = f"220 {self.profile.hostname} ESMTP gsmtp {trace.date_time(int(self._clock.wall()))}"
-        self._out.append(f"{banner}\r\n".encode("utf-8", "surrogateescape"))
+        self._out += f"{banner}\r\n".encode("utf-8", "surrogateescape")
 
     def _answer_greeting(self, event: Greeting, reply: Reply | None) -> None:
         self._open = None
@@ -54,7 +55,7 @@ class Answers(TextMachine):
         if reply is not None:
             self.answer(reply)
         else:
-            self._out.append(self._greeting_reply())
+            self._out += self._greeting_reply()
         if self.esmtp:
             for switch in self.profile.at_greeting:
                 switch(self)
@@ -73,7 +74,7 @@ class Answers(TextMachine):
             reply = MAIL_OK
         if reply.code < 400:
             self.transaction = self.candidate
-            self.candidate = self._nothing
+            self.candidate = NOTHING
             self._move(self._step.target)
         else:
             self._junk += 1
@@ -84,6 +85,8 @@ class Answers(TextMachine):
         if reply is None:
             reply = RCPT_OK
         if reply.code < 400:
+            if self.transaction is NOTHING:
+                raise LocalProtocolError("a recipient without a transaction")
             self.transaction.recipients.append(event.recipient)
             self.recipients += 1
             if self._state is not self._step.target:
@@ -106,11 +109,11 @@ class Answers(TextMachine):
         self._filter = None
         if reply is None:
             code = "2.0.0 " if self.is_enhanced else ""
-            self._out.append(f"250 {code}OK {self.transaction.message_id}\r\n".encode())
+            self._out += f"250 {code}OK {self.transaction.message_id}\r\n".encode()
         if reply is None or reply.is_positive:
             self.messages += 1
             self._junk = 0
-        self.transaction = self._nothing
+        self.transaction = NOTHING
         self._chunks = None
         self._move(self._base)
         if reply is not None:
@@ -119,7 +122,7 @@ class Answers(TextMachine):
     def _answer_start_tls(self, event: StartTls, reply: Reply | None) -> None:
         """A positive answer leaves the event open until `tls_started`: nothing is taken in meanwhile."""
         if reply is None:
-            self._out.append(TLS_READY.wire(self.is_enhanced))
+            self._out += TLS_READY.wire(self.is_enhanced)
             return
         self._open = None
         self._junk += 1

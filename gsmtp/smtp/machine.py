@@ -7,6 +7,7 @@ verbs and extensions".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from gsmtp.config.view import View
@@ -42,7 +43,7 @@ from gsmtp.smtp.facts import Facts
 from gsmtp.smtp.message import MessageFilter
 from gsmtp.smtp.profile import profile_for
 from gsmtp.smtp.state import State
-from gsmtp.smtp.transaction import Transaction
+from gsmtp.smtp.transaction import NOTHING
 from gsmtp.smtp.verbs import FOREIGN
 
 RUNAWAY_FACTOR: Final = 10
@@ -53,14 +54,15 @@ MOST_SKIPPED_BYTES: Final = 268_435_456
 
 _SYNTAX_FAULTS: Final = (501, 504, 555)
 _CHUNK_STARTS: Final = BodyStart(True)
+_NO_BINDINGS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class Machine:
     """State and inner workings of one session; see `session.Session` for the attributes."""
 
     __slots__ = (
-        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_nothing",
-        "_offer", "_open", "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker",
+        "_base", "_chunk_refusal", "_chunks", "_clock", "_events", "_filter", "_input", "_junk", "_open",
+        "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker",
         "auth_mechanism", "auth_result", "auth_user", "bad_commands", "banner", "candidate", "certified_user",
         "channel_bindings", "esmtp", "exchange", "facts", "helo", "is_authenticated", "is_early_talker",
         "is_enhanced", "is_over", "messages", "outdated", "profile", "rcpt_commands", "recipients",
@@ -70,13 +72,12 @@ class Machine:
     def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
         self.view = view
         self.facts = facts
-        self._offer = Offer(view)
-        self.profile = profile_for(self._offer, facts.hostname)
+        self.profile = profile_for(Offer(view), facts.hostname)
         self._clock = clock
         self._input = InputBuffer(self.profile.longest_command)
-        self._out: list[bytes] = []
+        self._out = b""
         self._open: Event | None = Connect()
-        self._events: list[Event] = [self._open]
+        self._events: tuple[Event, ...] = (self._open,)
         self._base = self._state = State.START
         self._row = self.profile.steps[State.START]
         self._step = self._row["NOOP"]
@@ -87,7 +88,7 @@ class Machine:
         self._received_from = ""
         self._junk = 0
         self._taker: Callable[[bytes], Event | None] | None = None
-        self._nothing = self.transaction = self.candidate = Transaction()
+        self.transaction = self.candidate = NOTHING
         self.helo = ""
         self.esmtp = False
         self.is_over = False
@@ -100,7 +101,7 @@ class Machine:
         self.exchange: Any = None
         self.tls_cipher = ""
         self.certified_user = ""
-        self.channel_bindings: Mapping[str, bytes] = {}
+        self.channel_bindings = _NO_BINDINGS
         self.outdated: Reply | None = None
         self.messages = 0
         self.recipients = 0
@@ -113,7 +114,7 @@ class Machine:
 
     def answer(self, reply: Reply) -> Event | None:
         """Send a reply, and end the session if it says so. Gives None, for a handler to return: there is no event."""
-        self._out.append(reply.wire(self.is_enhanced))
+        self._out += reply.wire(self.is_enhanced)
         if reply.close:
             self._finish("closed by reply")
         return None
@@ -151,7 +152,7 @@ class Machine:
     @property
     def offer(self) -> Offer:
         """What is offered to this client, and why."""
-        return self._offer
+        return self.profile.offer
 
     @property
     def pending_bytes(self) -> int:
@@ -172,7 +173,7 @@ class Machine:
     def end_transaction(self) -> None:
         """Forget the transaction, and a message that came in part."""
         self._abort_message()
-        self.transaction = self._nothing
+        self.transaction = NOTHING
         self._reader = self._chunks = None
         self._move(self._base)
 
@@ -208,7 +209,7 @@ class Machine:
         return None
 
     def _tell(self, reply: Reply) -> None:
-        self._events.append(Refused(reply, self.state_name))
+        self._events += (Refused(reply, self.state_name),)
 
     def _begin_anew(self) -> None:
         """Forget all that the client said: greeting, transaction, login."""
@@ -225,7 +226,6 @@ class Machine:
 
     def _use(self, offer: Offer) -> None:
         """Take another view or another offer; the state stays."""
-        self._offer = offer
         self.view = offer.view
         self.profile = profile_for(offer, self.facts.hostname)
         self._move(self._state)
@@ -287,7 +287,7 @@ class Machine:
             return NEED_DATA
         if isinstance(self._reader, DataReader):
             # The peer may still listen: it learns that its message was not taken.
-            self._out.append(MISSING_TERMINATOR.wire(self.is_enhanced))
+            self._out += MISSING_TERMINATOR.wire(self.is_enhanced)
         self._finish("peer closed")
         return None
 
@@ -298,13 +298,13 @@ class Machine:
             self._abort_message()
         self._reader = None
         self._input.clear()
-        self._events.append(Quit(reason))
+        self._events += (Quit(reason),)
         self.is_over = True
 
     def _abort_message(self, reply: Reply | None = None) -> None:
         if self._filter is not None:
             self._filter = None
-            self._events.append(BodyAbort(reply))
+            self._events += (BodyAbort(reply),)
 
     def _end_runaway(self) -> Event | None:
         self._abort_message(TOO_BIG)

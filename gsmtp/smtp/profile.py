@@ -78,6 +78,7 @@ class Profile:
     """One view as the machine reads it.
 
     Attributes:
+        offer: what it was made for.
         hostname: in the banner, the EHLO reply and the 221 line.
         static_banner: the whole banner, "" when it is made anew.
         offered: keywords of the extensions that are offered.
@@ -99,6 +100,7 @@ class Profile:
         most_recipients_a_session: RCPT commands in a session.
     """
 
+    offer: Offer
     hostname: str
     static_banner: str
     offered: frozenset[str]
@@ -152,6 +154,7 @@ def _make(offer: Offer, hostname: str) -> Profile:
     verbs = (*VERBS, *(verb for extension in extensions for verb in extension.verbs))
     names = {verb.name for verb in verbs}
     return Profile(
+        offer=offer,
         hostname=view[BANNER_HOSTNAME] or hostname,
         static_banner=view[STATIC_BANNER],
         offered=offered,

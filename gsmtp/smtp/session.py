@@ -92,11 +92,8 @@ class Session(Answers):
 
     def data_to_send(self) -> bytes:
         """Everything that is to be sent; it is forgotten here."""
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
+        data = self._out
+        self._out = b""
         return data
 
     def next_event(self) -> Event | NeedData:
@@ -107,7 +104,8 @@ class Session(Answers):
         """
         events = self._events
         if events:
-            return events.pop(0)
+            self._events = events[1:]
+            return events[0]
         if self._open is not None:
             raise LocalProtocolError(f"{type(self._open).__name__} has not been answered")
         source = self._input
@@ -130,9 +128,13 @@ class Session(Answers):
                     found = self._command(line) if self._taker is None else self._take(line)
             if found is not None:
                 return found
-            if events:
+            if self._events:
                 break
-        return events.pop(0) if events else NEED_DATA
+        events = self._events
+        if not events:
+            return NEED_DATA
+        self._events = events[1:]
+        return events[0]
 
     def reply(self, reply: Reply | None = None) -> None:
         """Answer the open event; None is the standard positive reply (for BodyEnd: ``250 2.0.0 OK <message id>``).
@@ -178,7 +180,7 @@ class Session(Answers):
             self._move(self._step.target)
         else:
             self._reader = DataReader()
-            self._out.append(START_DATA.wire(self.is_enhanced))
+            self._out += START_DATA.wire(self.is_enhanced)
 
     def refuse_body(self, reply: Reply) -> None:
         """Give up the message that is being read: no more Body comes, and its end is answered with `reply`.
@@ -194,7 +196,7 @@ class Session(Answers):
         """Say a last word that nobody asked for (shutdown, idle time); the session is over."""
         if self.is_over:
             return
-        self._out.append(reply.wire(self.is_enhanced))
+        self._out += reply.wire(self.is_enhanced)
         self._finish("closed by reply")
         self._open = None
 
@@ -255,7 +257,7 @@ class Session(Answers):
             raise LocalProtocolError("there is no Credentials to answer")
         self._open = event = self.exchange.answered(answer)
         if event is not None:
-            self._events.append(event)
+            self._events += (event,)
 
     def drop_pending(self) -> None:
         """Forget input that was received and not used: what came in clear behind STARTTLS (RFC 3207 section 4.2)."""
@@ -279,7 +281,7 @@ class Session(Answers):
         self._begin_anew()
         self._use(
             replace(
-                self._offer,
+                self.profile.offer,
                 is_tls=True,
                 channel_bindings=tuple(channel_bindings),
                 has_certificate=certified_user != "",
@@ -290,7 +292,7 @@ class Session(Answers):
         """Begin as after the connect, with a new Connect event and banner (XCLIENT)."""
         self._begin_anew()
         self._open = Connect()
-        self._events.append(self._open)
+        self._events += (self._open,)
 
     def assume_greeting(self, helo: str, *, is_esmtp: bool) -> None:
         """Count the client as having greeted so, until it does (XCLIENT)."""
@@ -303,20 +305,20 @@ class Session(Answers):
     def move(self, view: View, facts: Facts) -> None:
         """Take another view and other facts from now on; what was said stays."""
         self.facts = facts
-        self._use(replace(self._offer, view=view))
+        self._use(replace(self.profile.offer, view=view))
 
     def disown(self) -> None:
         """The client is another one than who showed a certificate and logged in: neither counts for it."""
         self.certified_user = ""
         self.is_authenticated = False
         self.auth_user = self.auth_mechanism = ""
-        self._use(replace(self._offer, has_certificate=False))
+        self._use(replace(self.profile.offer, has_certificate=False))
 
     def change_offer(self, *, add: Collection[str] = (), remove: Collection[str] = ()) -> None:
         """Offer other extensions to this session from the next EHLO on; keywords in upper case."""
-        added = (self._offer.added | frozenset(add)) - frozenset(remove)
-        removed = (self._offer.removed | frozenset(remove)) - frozenset(add)
-        self._use(replace(self._offer, added=added, removed=removed))
+        added = (self.profile.offer.added | frozenset(add)) - frozenset(remove)
+        removed = (self.profile.offer.removed | frozenset(remove)) - frozenset(add)
+        self._use(replace(self.profile.offer, added=added, removed=removed))
 
     # --- what a driver may want to know
 

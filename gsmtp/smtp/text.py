@@ -89,7 +89,7 @@ class TextMachine(Machine):
         self._open = _BODY_END
         if not kept:
             return _BODY_END
-        self._events.append(_BODY_END)
+        self._events += (_BODY_END,)
         return Body(kept)
 
     def _end_chunk(self, reader: ChunkReader, message: MessageFilter, kept: bytes) -> Event | None:

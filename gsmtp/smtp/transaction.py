@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gsmtp.core.envelope import Recipient
 
 
@@ -46,3 +48,7 @@ class Transaction:
         self.priority = 0
         self.message_id = ""
         self.is_date_missing = False
+
+
+NOTHING: Final = Transaction()
+"""What a session has while no transaction is open: one for all, and nobody writes to it."""
