@@ -11,7 +11,7 @@ from gsmtp.core.clock import Clock
 from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.deferrals import Deferrals
-from gsmtp.delivery.gates import GateKeeper
+from gsmtp.delivery.gates import GateKeeper, Gates
 from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.limit_options import MAX_OUTBOUND_CONNECTIONS, MAX_RECIPIENTS_PER_BATCH
 from gsmtp.delivery.options import SUSPEND_DELIVERY
@@ -120,10 +120,12 @@ class Admission:
 
     def _lane(self, route: Route | None, options: View) -> Lane:
         """The lane of a destination: domains that share next hops, binding and limits share it."""
+        if route is None:  # goes nowhere: needs no connection, and no leave to make one
+            return self._window.lane(("none",), Gates(), options[MAX_OUTBOUND_CONNECTIONS])
         gates = self._gates.of(options)
-        limit = (route.most_at_once if route else 0) or options[MAX_OUTBOUND_CONNECTIONS]
-        key = (route.key, route.binding, gates, limit) if route else ("none", "", gates, limit)
-        name = f"{route.key} {route.binding}" if route else "none"
+        limit = route.most_at_once or options[MAX_OUTBOUND_CONNECTIONS]
+        key = (route.key, route.binding, gates, limit)
+        name = f"{route.key} {route.binding}"
         return self._window.lane(key, self._gates.for_lane(gates, name, limit), limit)
 
     def _hold(self, due: Due, lane: Lane | None, why: str) -> None:
