@@ -121,6 +121,8 @@ class Window:
             if lane.pool is self._others and self.room < self.most // 4:
                 while lane.waiting and lane.held > self.share(lane):
                     self._return(lane)
+                if not lane.waiting and not lane.active:
+                    self.ended(lane)  # no batch's end will say so, and its domains would be left out for good
 
     def _doubt(self, lane: Lane) -> None:
         if lane.pool is self._movers:

@@ -320,3 +320,19 @@ def test_a_lane_that_stalls_gives_back_what_waits_when_room_is_short(window: Win
     assert window.held == 1900 - 300 + len(lane.waiting)
     window.moved(lane)
     assert window.share(lane) > 100, "it came to life"
+
+
+def test_a_lane_that_gives_all_back_while_it_waits_at_a_gate_is_not_left_out_for_good(window: Window) -> None:
+    """One message for many, at a throttle, with more mail left in the spool: nothing is at work that would end."""
+    lane = _lane(window, 1)
+    batch = Batch("00/01-00042-00000001", None, None, None)  # type: ignore[arg-type]
+    batch.dues += [Due(batch.message_id, index, "u@a.example", "a.example", 0, T0) for index in range(100)]
+    lane.put(batch)
+    lane.recipients = 100
+    lane.hold(100)
+    lane.is_parked = lane.is_crowded = True
+    window.skip("a.example", lane)
+    window.held = 1900
+    window.relieve()
+    assert (lane.held, window.held, window.skipped) == (0, 1800, ())
+    assert _lane(window, 1) is not lane
