@@ -24,7 +24,12 @@ MODULES: tuple[str, ...] = tuple(
         "verbs profile traced",
         "server": "channel connection acceptance reception limits peering sink login opening securing throttle",
         "policy": "chain context decision checks.relay checks.blackhole",
-        "observe": "journal",
+        "observe": "journal logs",
+        "config": "view",
+        "delivery": "admission backoff bounces client commands connection dots failures gates hops line pool queue "
+        "recorder replies router runner steps terms transaction window worker",
+        "spool": "codec leases recent sqlite writer",
+        "runtime": "later native usage",
     }.items()
     for name in names.split()
 )

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(f"{len(modules) - 1} modules run compiled" if modules else f"all runs in Python: {reason}")
         return 0
-    if modules and not args.force:
+    if modules.keys() - {compiled.GROUP} == set(compiling.MODULES) and not args.force:
         print(f"{len(modules) - 1} modules are compiled and up to date")
         return 0
     began = time.monotonic()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from weakref import WeakSet
 
 from gsmtp.config.view import View
 from gsmtp.core.errors import DeliveryError, SpoolError
@@ -343,13 +342,14 @@ class Connection:
     def abandon(self) -> None:
         """Close without a word."""
         sock, self._sock = self._sock, None
+        CONNECTIONS.discard(self)
         if sock is not None:
             self.client.fail(CONNECTION_CLOSED)
             sock.close()
 
 
-CONNECTIONS: Final[WeakSet[Connection]] = WeakSet()
-"""Those of this process, for the console; closed ones have no descriptor."""
+CONNECTIONS: Final[set[Connection]] = set()
+"""Those of this process that are open, for the console."""
 
 
 def _tls_words(error: ssl.SSLError) -> str:

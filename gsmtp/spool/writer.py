@@ -94,7 +94,7 @@ class GroupWriter:
         self._is_copied = False
         self._connection: sqlite3.Connection | None = self._connect()
         self._keeper = Keeper(path, health, self._note_copied)
-        self._thread = NativeThread(self._run)
+        self._writing = NativeThread(self._run)
 
     # On the hub.
 
@@ -118,7 +118,7 @@ class GroupWriter:
     def close(self, timeout_s: float) -> bool:
         """Write what was handed over and stop. Native threads only; False when it did not end in time."""
         self._queue.put(None)
-        return self._thread.join(timeout_s)
+        return self._writing.join(timeout_s)
 
     def _note_copied(self) -> None:
         self._is_copied = True

@@ -16,6 +16,7 @@ import pytest
 from gsmtp.core.clock import FixedClock
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError
+from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.gates import Gates
 from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.transport import HopSocket
@@ -26,7 +27,7 @@ from gsmtp.spool.inspect import Inspector
 from gsmtp.spool.memory import MemorySpool
 from gsmtp.spool.sqlite import SqliteSpool
 from tests.config_meaning.loading import compiled
-from tests.delivery.kit import envelope
+from tests.delivery.kit import configuration, envelope
 from tests.delivery.test_bounces import office
 from tests.delivery.test_queue import T0, House, house, left, wait
 from tests.support.ports import free_port
@@ -301,11 +302,12 @@ def test_lanes_that_take_mail_leave_room_for_those_nobody_has_heard_of(window: W
 
 
 def test_a_lane_that_stalls_gives_back_what_waits_when_room_is_short(window: Window, clock: FixedClock) -> None:
+    view = configuration({}).domain_view("a.example")
     lane, other = _lane(window, 1), _lane(window, 2)
     window.moved(lane)
     window.moved(other)
     for number in range(300):
-        batch = Batch(f"00/01-00042-{number:08X}", None, None, None)  # type: ignore[arg-type]
+        batch = Batch(f"00/01-00042-{number:08X}", None, view, RetryPolicy(1200, 1200))
         batch.dues.append(Due(batch.message_id, 0, "u@a.example", "a.example", 0, T0))
         lane.put(batch)
         lane.recipients += 1

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from gsmtp.core.errors import DeliveryError
+from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.gates import Gates
 from gsmtp.delivery.lanes import Lane
 from gsmtp.delivery.router import Router
@@ -75,9 +76,10 @@ def test_it_fails_at_once_and_stays_where_it_can_be_seen() -> None:
 
 def test_the_more_urgent_waits_in_front() -> None:
     conf = configuration({"a.example": {"Gateway": "127.0.0.1:1"}})
+    view = conf.domain_view("a.example")
     lane = Lane("x", Gates())
     for name, priority in (("a", 0), ("b", 4), ("c", -4), ("d", 9), ("e", 0), ("f", 4), ("g", -9)):
-        lane.put(Batch(name, Router(conf).route("a.example"), None, None, priority=priority))  # type: ignore[arg-type]
+        lane.put(Batch(name, Router(conf).route("a.example"), view, RetryPolicy(1, 1), priority=priority))
     assert "".join(batch.message_id for batch in lane.waiting) == "dbfaecg"
 
 
