@@ -27,7 +27,6 @@ class Context:
         facts: addresses and ids.
         session: the machine, for the open transaction.
         conn: connection variables.
-        mess: message variables.
         pathway_override: a pathway that a hook has set, None for the configured one.
         around: what hooks may ask of the server, None where there is none.
     """
@@ -37,9 +36,21 @@ class Context:
     facts: Facts
     session: Session
     conn: dict[str, str] = field(default_factory=dict)
-    mess: dict[str, str] = field(default_factory=dict)
     pathway_override: str | None = None
     around: Around | None = None
+    _mess: dict[str, str] | None = None
+
+    @property
+    def mess(self) -> dict[str, str]:
+        """Message variables; made when first asked for, as most connections that are held have no message."""
+        mess = self._mess
+        if mess is None:
+            mess = self._mess = {}
+        return mess
+
+    @mess.setter
+    def mess(self, variables: dict[str, str]) -> None:
+        self._mess = variables
 
     @property
     def can_relay(self) -> bool:

@@ -15,8 +15,14 @@ import gevent
 log = logging.getLogger("gsmtp.threads")
 
 
+Bucket = dict["Waiter", None]
+
+
 class Waiter(Protocol):
     """Something with a deadline."""
+
+    bucket: Bucket | None
+    """Where the wheel has it, None before and after; the wheel's own."""
 
     def due_mono(self) -> float:
         """When it expires, in seconds of `time.monotonic`."""
@@ -34,9 +40,7 @@ class DeadlineWheel:
 
     def __init__(self, tick_s: float = 1.0) -> None:
         self._tick_s = tick_s
-        # dicts for sets: half the memory, and a waiter's place needs no number of its own
-        self._buckets: dict[int, dict[Waiter, None]] = {}
-        self._places: dict[Waiter, dict[Waiter, None]] = {}
+        self._buckets: dict[int, Bucket] = {}  # dicts for sets: half the memory
         self._next = int(time.monotonic() / tick_s)
         self._timer: Any = gevent.get_hub().loop.timer(tick_s, tick_s)
         self._timer.start(self._tick)
@@ -48,12 +52,13 @@ class DeadlineWheel:
         if bucket is None:
             bucket = self._buckets[slot] = {}
         bucket[waiter] = None
-        self._places[waiter] = bucket
+        waiter.bucket = bucket
 
     def discard(self, waiter: Waiter) -> None:
         """Watch it no more. Harmless when it is not watched."""
-        bucket = self._places.pop(waiter, None)
+        bucket = waiter.bucket
         if bucket is not None:
+            waiter.bucket = None
             bucket.pop(waiter, None)
 
     def _tick(self) -> None:
@@ -63,9 +68,8 @@ class DeadlineWheel:
             due = self._buckets.pop(self._next, {})
             self._next += 1
             while due:
-                waiter, _ = due.popitem()
-                if self._places.pop(waiter, None) is None:
-                    continue  # discarded by an earlier waiter's end
+                waiter, _ = due.popitem()  # those that an earlier one's end discards are gone from it
+                waiter.bucket = None
                 try:
                     if waiter.due_mono() <= now:
                         waiter.expired()

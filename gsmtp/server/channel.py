@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gsmtp.runtime.tls import TlsFault
 
 if TYPE_CHECKING:
+    from gsmtp.runtime.deadline import Bucket
     from gsmtp.runtime.sockets import RawSocket
     from gsmtp.runtime.tls import TlsLayer
 
@@ -34,12 +35,13 @@ class Channel(ABC):
         loop: the hub's.
 
     Attributes:
+        bucket: see `runtime.deadline.Waiter`.
         is_closed: whether the socket is gone.
     """
 
     __slots__ = (
         "_is_ended", "_is_reading", "_lingered", "_loop", "_out", "_reader", "_socket", "_taker", "_tls",
-        "_touched_mono", "_writer", "is_closed",
+        "_touched_mono", "_writer", "bucket", "is_closed",
     )  # fmt: skip
 
     def __init__(self, raw: RawSocket, loop: Any) -> None:
@@ -55,6 +57,7 @@ class Channel(ABC):
         self.is_closed = False
         self._lingered = -1
         self._touched_mono = time.monotonic()
+        self.bucket: Bucket | None = None
 
     @property
     def descriptor(self) -> int:

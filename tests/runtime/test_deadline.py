@@ -7,7 +7,7 @@ import time
 import gevent
 import pytest
 
-from gsmtp.runtime.deadline import DeadlineWheel
+from gsmtp.runtime.deadline import Bucket, DeadlineWheel
 
 
 class Waiter:
@@ -17,6 +17,7 @@ class Waiter:
         self.idle_s = idle_s
         self.touched = time.monotonic()
         self.ends: list[float] = []
+        self.bucket: Bucket | None = None
 
     def due_mono(self) -> float:
         return self.touched + self.idle_s
