@@ -1,10 +1,11 @@
-"""Does cost grow in line? Rate and processor time per message as sessions, queue, Peer blocks and recipients grow.
+"""Does cost grow in line? Rate and processor time per message as load and configuration grow.
 
-For each of the four a gsmtp of its own takes durable 1 KiB messages by `smtp-source` over kept connections, at every
+For each of them a gsmtp of its own takes durable 1 KiB messages by `smtp-source` over kept connections, at every
 point; rounds alternate between the points, medians are drawn. Leaves a picture of each and the figures as JSON.
 
 examples:
-  python -m loadtest.scaling                           all four, under var/scaling
+  python -m loadtest.scaling                           all of them, under var/scaling
+  python -m loadtest.scaling --of workers,workers-short,workers-sink
   python -m loadtest.scaling --of sessions,peers --rounds 3
   python -m loadtest.scaling --of queue --queued 1000000
   python -m loadtest.scaling --quick                   one short round: does it work here?
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -70,6 +72,7 @@ class Curve:
         conf: the configuration at a point.
         sessions, recipients: of the load at a point.
         filled: how many messages are put into the queue first.
+        keeps: whether a connection serves for all messages, or for one.
     """
 
     name: str
@@ -78,6 +81,13 @@ class Curve:
     sessions: Callable[[int], int] = lambda at: 20
     recipients: Callable[[int], int] = lambda at: 1
     filled: Callable[[int], int] = lambda at: 0
+    keeps: bool = True
+
+
+def workers(count: int) -> str:
+    """A configuration with so many processes."""
+    loop = f'EventLoop "all" {{ Concurrency = {count} }}\n'
+    return CONF.replace("PEERS", "").replace("ESMTP_Listener {", f'{loop}ESMTP_Listener {{\n  Event_Loop = "all"')
 
 
 def peers(count: int) -> str:
@@ -97,6 +107,20 @@ CURVES = {
         Curve("queue", "messages in the queue", filled=lambda at: at),
         Curve("peers", "Peer blocks", conf=peers),
         Curve("recipients", "recipients a message", recipients=lambda at: at),
+        Curve("workers", "workers, 50 sessions", workers, sessions=lambda at: 50),
+        Curve("workers-short", "workers, a connection a message", workers, keeps=False),
+        Curve(
+            "workers-sink",
+            "workers, nothing kept",
+            lambda at: f'blackhole = "internal"\n{workers(at)}',
+            sessions=lambda at: 50,
+        ),
+        Curve(
+            "workers-sink-short",
+            "workers, nothing kept, a connection a message",
+            lambda at: f'blackhole = "internal"\n{workers(at)}',
+            keeps=False,
+        ),
     )
 }
 
@@ -134,7 +158,14 @@ def measure(curve: Curve, places: Sequence[int], rounds: int, seconds: float, fo
 
         def send(server: Server, at: int, messages: int) -> float:
             sessions, recipients = curve.sessions(at), curve.recipients(at)
-            return smtp_source(server.port, messages=messages, sessions=sessions, length=1024, recipients=recipients)
+            return smtp_source(
+                server.port,
+                messages=messages,
+                sessions=sessions,
+                length=1024,
+                keeps=curve.keeps,
+                recipients=recipients,
+            )
 
         counts = []
         for server, point in zip(servers, points, strict=True):
@@ -226,6 +257,8 @@ def main(words: Sequence[str] | None = None) -> int:
         say("error: smtp-source is not installed (Debian package postfix)")
         return 2
     places = {"sessions": [1, 20, 200, 1000], "queue": [0, options.queued], "peers": [1, 1000], "recipients": [1, 100]}
+    some = sorted({1, 2, os.cpu_count() or 1})
+    places |= {"workers": some, "workers-short": some, "workers-sink": some, "workers-sink-short": some}
     found: dict[str, list[Point]] = {}
     for name in options.of:
         with tempfile.TemporaryDirectory(prefix="gsmtp-scaling-", dir=options.dir) as folder:

@@ -30,9 +30,11 @@ from gsmtp.core.errors import GsmtpError
 log = logging.getLogger("gsmtp.workers")
 
 _LENGTHS = struct.Struct("!II")
+_ONLY_FDS = _LENGTHS.pack(0, 0)
+"""An empty frame: descriptors that belong to the next one came with it."""
 _READ_BYTES = 65_536
 _MOST_FDS: Final = 250
-"""Descriptors in one frame; the kernel takes 253."""
+"""Descriptors beside one frame; the kernel takes 253."""
 _MOST_BYTES: Final = 256 << 20
 
 Json = Any
@@ -148,14 +150,15 @@ class Channel:
     def _send(self, head: dict[str, Any], raw: bytes, fds: Sequence[int]) -> None:
         text = json.dumps(head).encode()
         data = memoryview(_LENGTHS.pack(len(text), len(raw)) + text + raw)
-        if len(fds) > _MOST_FDS:
-            raise ChannelError(f"{len(fds)} descriptors are too many for one message")
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         with self._sending:
             if self.is_closed:
                 raise ChannelError("the process is gone")
             is_begun = False
             try:
+                while len(fds) > _MOST_FDS:
+                    self._sock.sendmsg([_ONLY_FDS], _rights(fds[:_MOST_FDS]))
+                    fds = fds[_MOST_FDS:]
+                rights = _rights(fds)
                 while data:
                     data = data[self._sock.sendmsg([data], rights) :]
                     is_begun, rights = True, []
@@ -200,6 +203,9 @@ class Channel:
             end = middle + raw_bytes
             if len(self._buffer) < end:
                 return
+            if not text_bytes:
+                del self._buffer[:end]
+                continue
             head = json.loads(self._buffer[begin:middle])
             raw = bytes(self._buffer[middle:end])
             del self._buffer[:end]
@@ -231,3 +237,7 @@ class Channel:
                 self._send(answer, b"", ())
             except ChannelError:
                 pass  # whoever asked is gone
+
+
+def _rights(fds: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

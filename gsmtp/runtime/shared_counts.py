@@ -110,16 +110,10 @@ class SharedCounts:
         tag, row = self._place(key)
         return self.own(key) + sum(self._count(begin, tag, row) for begin in self._others)
 
-    def least(self, key: str, of: str) -> int:
-        """The smallest count of any process but this one, of those that count something by the key `of`; a large number
-        where there is none."""
+    def of(self, column: int, key: str) -> int:
+        """How many the process of a column has."""
         tag, row = self._place(key)
-        tag_of, row_of = self._place(of)
-        least = _COUNT_MASK
-        for begin in self._others:
-            if self._count(begin, tag_of, row_of):
-                least = min(least, self._count(begin, tag, row))
-        return least
+        return self._count(self._begin(column), tag, row)
 
     def clear(self, column: int) -> None:
         """Forget what a process had that is gone."""

@@ -26,7 +26,9 @@ class BindError(GsmtpError):
     """A socket could not be made; the text says which and why."""
 
 
-def open_listening(endpoint: Endpoint, view: View, others: Collection[RawSocket] = ()) -> RawSocket:
+def open_listening(
+    endpoint: Endpoint, view: View, others: Collection[RawSocket] = (), *, is_first: bool = False
+) -> RawSocket:
     """Make the socket of a Listen: options, bind, listen.
 
     `Listen_Backlog` is the argument of ``listen(2)``; ``*`` is IPv4 and ``[*]`` IPv6 only, so both may be
@@ -37,6 +39,8 @@ def open_listening(endpoint: Endpoint, view: View, others: Collection[RawSocket]
         view: its options.
         others: our own sockets on the same port, on all addresses where this is on one of them or the other way
             round. The kernel gives each connection to the most specific one.
+        is_first: whether others are going to be opened on the very same address, among which the kernel distributes
+            connections. Nobody else may have it when the first one is bound.
 
     Raises:
         BindError: it can't be made.
@@ -56,6 +60,8 @@ def open_listening(endpoint: Endpoint, view: View, others: Collection[RawSocket]
                 raw.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
             _apply(raw, view, When.BEFORE_BIND)
             raw.bind((endpoint.host, endpoint.port))
+            if is_first:
+                raw.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
         configure(raw, view)
     except OSError as error:
         raw.close()

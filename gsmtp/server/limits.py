@@ -20,8 +20,6 @@ _NO_SCOPE: Path = ()
 _NO_LIMIT: Final = 0xFFFFFFFF
 SERVICE: Final = "sessions"
 """What all sessions are counted by where several processes count together."""
-SERVES: Final = "serves"
-"""Each of them that accepts counts one by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +90,6 @@ class SessionCounts:
             return False
         self._count_in_here(limits)
         return True
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether another process has fewer sessions, so that it should take the next one."""
-        if self._shared is None:
-            return False
-        least = self._shared.least(SERVICE, SERVES)
-        return self.service > least + least // 16
 
     def move(self, old: Limits, new: Limits) -> bool:
         """Count a session under other limits, unless one of those is reached: then it stays counted where it was."""

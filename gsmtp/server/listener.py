@@ -29,7 +29,6 @@ log = logging.getLogger("gsmtp.net")
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_S = 0.2
-_OTHERS_TURN_S = 0.005
 _DEFAULT_MAX_ACCEPT = 100  # gevent's own
 
 
@@ -54,8 +53,6 @@ class Listener(StreamServer):
         self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._complained = False
         self._pause_timer: Any = None
-        self._turn_timer: Any = None
-        self._has_waited = False
         self.is_inherited = False
         self.use(stanza)
         super().__init__(raw, spawn=pool)  # type: ignore[call-overload]  # raw: see set_listener
@@ -70,8 +67,8 @@ class Listener(StreamServer):
         self.max_accept = (
             max(1, view[EVENTS_PER_ITER]) if self._is_threaded(view[EVENTS_PER_ITER]) else (_DEFAULT_MAX_ACCEPT)
         )
-        if self.service.shared is not None:
-            self.max_accept = 1  # the others come between
+        if self.service.shared is not None and stanza.endpoint.family == "unix":
+            self.max_accept = 1  # other processes accept on it too
 
     def _is_threaded(self, events_per_iter: int) -> bool:
         return self.concurrency > 0 or events_per_iter > 0
@@ -118,25 +115,7 @@ class Listener(StreamServer):
         if len(self._waiting) >= self.accept_queue:
             self.stop_accepting()  # _work goes on when the queue is shorter
             return False
-        return self.service.shared is None or self._is_our_turn()
-
-    def _is_our_turn(self) -> bool:
-        """Whether this process may accept, or should leave the next one to another that has fewer sessions: for a
-        moment only, because that one may be busy, or gone."""
-        if self._turn_timer is not None:
-            return False  # events that came in the same round
-        if self._has_waited or not self.service.counts.is_ahead:
-            self._has_waited = False
-            return True
-        self.stop_accepting()
-        self._turn_timer = self.loop.timer(_OTHERS_TURN_S)
-        self._turn_timer.start(self._take_turn)
-        return False
-
-    def _take_turn(self) -> None:
-        self._turn_timer = None
-        self._has_waited = True
-        self._accept_again()
+        return True
 
     def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]
         """Accept one connection, or None when there is none or it must wait in the kernel."""

@@ -50,11 +50,21 @@ class Orders:
 
     Args:
         configuration: to serve.
-        sockets: descriptors of the listening sockets, by endpoint.
+        sockets: descriptors of the listening sockets, by endpoint: one for each slot, or one for all.
     """
 
     configuration: Configuration
-    sockets: Mapping[str, int]
+    sockets: Mapping[str, Sequence[int]]
+
+    @property
+    def named(self) -> list[tuple[str, int]]:
+        """Endpoints, and how many of the descriptors are theirs."""
+        return [(name, len(found)) for name, found in self.sockets.items()]
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All of them, in that order."""
+        return [one for found in self.sockets.values() for one in found]
 
     def packed(self) -> bytes:
         """The configuration as bytes that only this server's own workers ever read."""
@@ -172,9 +182,9 @@ class Crew:
             "count": len(self.members),
             "generation": orders.configuration.generation,
             "opening": opening,
-            "sockets": list(orders.sockets),
+            "sockets": orders.named,
         }
-        fds = [self._table, *orders.sockets.values()]
+        fds = [self._table, *orders.descriptors]
         try:
             member.channel.ask("start", body, raw=orders.packed(), fds=fds, timeout_s=START_S)
         except Refused as error:
@@ -193,11 +203,9 @@ class Crew:
     def _reload_one(self, member: Member) -> None:
         assert member.channel is not None
         orders = self._orders()
-        body = {"generation": orders.configuration.generation, "sockets": list(orders.sockets)}
+        body = {"generation": orders.configuration.generation, "sockets": orders.named}
         try:
-            member.channel.ask(
-                "reload", body, raw=orders.packed(), fds=list(orders.sockets.values()), timeout_s=RELOAD_S
-            )
+            member.channel.ask("reload", body, raw=orders.packed(), fds=orders.descriptors, timeout_s=RELOAD_S)
         except (Refused, ChannelError) as error:
             self._events.event(
                 "error", "workers", f"worker {member.slot} can't take the new configuration, it is replaced: {error}"

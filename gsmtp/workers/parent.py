@@ -69,6 +69,7 @@ class Parent(Reloading):
         command: Sequence[str],
     ) -> None:
         super().__init__(path, configuration, events, mailbox)
+        self._sockets.count = count
         self._asked = asked
         self._crew = Crew(count, command, events, self._orders, {}, table=table)
 

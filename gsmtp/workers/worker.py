@@ -30,7 +30,6 @@ from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.runtime.pools import WorkPool
 from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.runtime.sockets import RawSocket
-from gsmtp.server.limits import SERVES
 from gsmtp.server.listener import Listener
 from gsmtp.server.service import Service
 from gsmtp.spool.adopt import spool_of
@@ -66,6 +65,7 @@ class Worker(Supervisor):
         self.slot = slot
         self._opening = opening
         self._counts = counts
+        self.sockets.beside(slot, counts)
 
     def _make_logs(self, mailbox: HubMailbox) -> LogKeeper:
         return LogKeeper(self._events, mailbox, is_shared=True, speaks=False)
@@ -88,7 +88,7 @@ class Worker(Supervisor):
         return ""  # it has the parent's number
 
     def _say_ready(self) -> None:
-        self._counts.add(SERVES)
+        self.sockets.watch()
         self._events.event("info", "start", "worker serves", worker=self.slot, pid=os.getpid(), spool=self._spool.base)
 
     def follow(self, configuration: Configuration) -> None:
@@ -181,7 +181,7 @@ class _Process:
             opening=body["opening"],
             counts=counts,
         )
-        server.sockets.take(dict(zip(body["sockets"], sockets, strict=True)))
+        server.sockets.take(body["sockets"], sockets)
         server.start()
         server.sockets.let_go()
         self._server = server
@@ -193,7 +193,7 @@ class _Process:
 
     def _reload(self, question: Question) -> Json:
         server = self._need()
-        server.sockets.take(dict(zip(question.body["sockets"], question.fds, strict=True)))
+        server.sockets.take(question.body["sockets"], question.fds)
         server.follow(_configuration(question.raw, question.body["generation"]))
         return {"generation": server.configuration.generation}
 
