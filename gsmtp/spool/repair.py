@@ -18,7 +18,7 @@ from typing import Any
 
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError, SpoolUnhealthy
-from gsmtp.spool import recover, schema
+from gsmtp.spool import recover, salvage, schema
 from gsmtp.spool.base import State
 from gsmtp.spool.body_files import BodyFiles, sync_directory
 from gsmtp.spool.codec import decode_envelope, microseconds
@@ -263,6 +263,7 @@ def _repair_in(work: str, base: str, is_dry: bool, mode: int, progress: Progress
     for suffix in ("", "-wal"):
         if os.path.exists(path + suffix):
             shutil.copyfile(path + suffix, copy + suffix)
+    salvage.mend_copy(copy)
     old = schema.connect(copy)
     made = os.path.join(work, "repaired.db")
     task = _Repair(base, progress, mode)

@@ -93,8 +93,14 @@ def database_path(base: str) -> str:
 
 
 def text_from_disk(data: bytes) -> str:
-    """Text columns may hold lone surrogates (client bytes that were not UTF-8), as three bytes each."""
-    return data.decode("utf-8", "surrogatepass")
+    """Text columns may hold lone surrogates (client bytes that were not UTF-8), as three bytes each.
+
+    A damaged byte is one row's trouble: were it an error, no list with that row could be read, nor the queue go on.
+    """
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 def connect(path: str, *, query: str = "mode=rw", timeout_s: float = 5.0) -> sqlite3.Connection:

@@ -104,6 +104,48 @@ def test_recipients_whose_rows_are_damaged_are_held(tmp_path: Path, fill: bytes)
     assert states == {"queued": result.recipients, "held": result.held}
 
 
+def test_a_database_that_lost_its_end_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    kept = _filled(tmp_path)
+    path = tmp_path / "spool.db"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 2 // 3)
+    result = repair(str(tmp_path))
+    assert 20 < result.messages < len(kept)
+    assert result.lost
+    assert _stored(tmp_path).items() <= kept.items()
+    assert verify(str(tmp_path)).is_sound
+
+
+@pytest.mark.parametrize("place", [3, 16, 19, 21, 46, 58, 60])
+def test_a_damaged_header_costs_nothing(tmp_path: Path, place: int) -> None:
+    kept = _filled(tmp_path)
+    with (tmp_path / "spool.db").open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xa5")
+    assert repair(str(tmp_path)).lost == []
+    assert _stored(tmp_path) == kept
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+        database.execute("CREATE TABLE mine (x)")
+    with pytest.raises(SpoolUnhealthy, match="not a gsmtp spool"):
+        repair(str(tmp_path))
+
+
+def test_a_damaged_letter_stops_neither_the_queue_nor_the_repair(tmp_path: Path) -> None:
+    kept = _filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+        database.execute(
+            "UPDATE recipient SET address = CAST(X'61FE40612E6578616D706C65' AS TEXT), reply = CAST(X'FE' AS TEXT) "
+            "WHERE message = (SELECT min(id) FROM message)"
+        )
+        database.commit()
+    assert _stored(tmp_path) == kept
+    assert repair(str(tmp_path)).messages == len(kept)
+    assert _stored(tmp_path) == kept
+
+
 def test_a_damaged_index_costs_nothing(tmp_path: Path) -> None:
     kept = _filled(tmp_path)
     for page in _pages_of(tmp_path, "recipient_due"):
