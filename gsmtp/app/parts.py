@@ -12,6 +12,7 @@ import gevent.event
 
 from gsmtp.app.listeners import ListenerSet
 from gsmtp.app.loggers import LogKeeper
+from gsmtp.app.options import DRAIN_TIME
 from gsmtp.app.pidfile import Pidfile
 from gsmtp.app.resources import Resources, Surroundings
 from gsmtp.config.scopes import Configuration
@@ -29,9 +30,12 @@ from gsmtp.runtime.pools import Pools
 from gsmtp.server.listener import Listener
 from gsmtp.server.service import Service
 from gsmtp.smtp.options import HOSTNAME
-from gsmtp.spool.adopt import Adopted, adopt_all
+from gsmtp.spool.adopt import Adopted, adopt_all, is_in_use, slots_of
 from gsmtp.spool.options import SPOOL_MODE
 from gsmtp.spool.sqlite import SqliteSpool
+
+_LOOK_AGAIN_S = 0.05
+_TO_CLOSE_S = 2.0
 
 
 class Parts(ABC):
@@ -89,6 +93,9 @@ class Parts(ABC):
         Raises:
             SpoolUnhealthy: mail would be delivered twice.
         """
+        deadline = time.monotonic() + self._configuration.view[DRAIN_TIME] + _TO_CLOSE_S
+        while slots_of(base) and is_in_use(base) and time.monotonic() < deadline:
+            gevent.sleep(_LOOK_AGAIN_S)  # workers may be draining whose parent was killed
         adopted: Adopted = self._native.call(adopt_all, base, slots, self._configuration.view[SPOOL_MODE])
         for slot, count in adopted.moved.items():
             self._events.event("info", "spool", "took over a worker's spool", worker=slot, messages=count)

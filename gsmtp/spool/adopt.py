@@ -11,6 +11,7 @@ Blocks. No gevent: jobs in native threads and `gsmtp queue` use it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -60,6 +61,23 @@ def slots_of(base: str) -> list[int]:
     except OSError:
         return []
     return sorted(int(found[1]) for name in names if (found := _WORKER.fullmatch(name)) and int(found[1]) > 1)
+
+
+def is_in_use(base: str) -> bool:
+    """Whether a process has one of the spools here, for instance a worker that drains after its parent's death. Doesn't
+    wait."""
+    for slot in (1, *slots_of(base)):
+        try:
+            descriptor = os.open(os.path.join(spool_of(base, slot), schema.LOCK), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def adopt_all(base: str, slots: int, mode: int = 0o640) -> Adopted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -174,3 +175,25 @@ def test_lines_of_all_processes_are_whole_and_rotated_files_are_followed(tmp_pat
         assert all(stamp.match(line) for line in server.log().splitlines())
         told = re.findall(r" received id=(\S+)", server.log())
         assert sorted(told) == sorted(ids)
+
+
+def test_while_a_worker_can_not_be_replaced_the_others_serve_its_clients(tmp_path: Path) -> None:
+    """Somebody else has its spool: each try is told and comes later than the one before."""
+    with crew(tmp_path, CONF + LOGS) as server:
+        with (server.folder_of(2) / "lock").open() as lock:
+            os.kill(server.pids()[2], signal.SIGKILL)
+            wait_until(lambda: _locks(lock.fileno()), "the lock", every_s=0.001)
+            server.wait_for("worker 2 can't be replaced", 2)
+            for _ in range(20):
+                with Wire(server.port) as wire:
+                    wire.greet()
+            assert "is in use by process" in (tmp_path / "paniclog").read_text()
+        server.wait_for("replaced worker=2")
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.crew import CrewServer, crew
 from tests.support.ports import free_port
-from tests.support.server import Server, serving
+from tests.support.server import READY, Server, serving
 from tests.support.waiting import wait_until
 from tests.support.wire import Wire
 
@@ -121,12 +121,13 @@ def test_workers_drain_when_their_parent_is_killed(tmp_path: Path) -> None:
         pids = list(server.pids().values())
         server.kill()
         server.wait_for("the parent is gone: draining", 2)
+        server.launch()
         wire.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
         assert wire.line().startswith(b"250 2.0.0 OK ")
+        server.wait_for(READY)
         for pid in pids:
             wait_until(lambda pid=pid: _is_gone(pid), "the worker's end")  # type: ignore[misc]
-        server.start()
-        assert len(server.ids()) == 1
+        assert len(server.ids()) == 1, "the next parent waited for them"
 
 
 def test_hup_reaches_all_workers_and_a_bad_file_none(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_workers_become_the_user_of_security_and_so_do_those_that_replace_them(t
     for one in (tmp_path, *tmp_path.parents[:3]):
         one.chmod(0o755)
     uid = str(pwd.getpwnam("nobody").pw_uid)
-    more = 'Security { user = nobody }\nec_logger "l" { mainlog = "{folder}/logs/main"  paniclog = "{folder}/logs/panic" }\n'
+    more = 'Security { user = nobody }\nec_logger "l" { mainlog = "{folder}/logs/m"  paniclog = "{folder}/logs/p" }\n'
     (tmp_path / "logs").mkdir()
     os.chown(tmp_path / "logs", int(uid), -1)
     with crew(tmp_path, _conf(more=more)) as server:
