@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import pkgutil
-from importlib import metadata
+import sys
 
 from gsmtp.core.errors import ConfigError
 
@@ -35,6 +36,7 @@ DECLARING_MODULES = (
     "gsmtp.delivery.mx_options",
     "gsmtp.delivery.bounce_options",
     "gsmtp.delivery.limit_options",
+    "gsmtp.delivery.overlap",
     "gsmtp.observe.options",
     "gsmtp.observe.logger_options",
     "gsmtp.server.options",
@@ -84,6 +86,10 @@ def load() -> None:
         ConfigError: a plug-in of another package can't be loaded, or claims a name that is taken.
     """
     declare_all()
+    if not _has_plugins():
+        return
+    from importlib import metadata
+
     for entry in metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
@@ -91,3 +97,25 @@ def load() -> None:
             raise
         except Exception as error:
             raise ConfigError(f"plug-in {entry.name} ({entry.value}) can't be loaded: {error!r}") from error
+
+
+def _has_plugins() -> bool:
+    """Whether an installed package may have an entry point for us. The library that knows for sure takes longer to
+    load than the rest of `gsmtp check` takes, so it is loaded only then."""
+    wanted = ENTRY_POINTS.encode()
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except NotADirectoryError:
+            return True  # an archive: the library knows how to read it
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")):
+                try:
+                    with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
+                        if wanted in file.read():
+                            return True
+                except OSError:
+                    pass
+    return False

@@ -12,7 +12,7 @@ from gsmtp.core.errors import DeliveryError
 from gsmtp.delivery.hops import Hop, Lookup, domain_hop, parse_gateway, parse_routes, parse_target, spread
 from gsmtp.delivery.options import BASEDIR, RETRY_INTERVAL
 from gsmtp.delivery.router import Router
-from tests.config_meaning.loading import compiled
+from tests.config_meaning.loading import compiled, messages
 from tests.delivery.kit import Settings, configuration
 
 
@@ -251,4 +251,19 @@ def test_a_binding_that_is_not_configured_is_told_once(caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records] == [
         "binding 'gone' isn't configured: its mail goes by the default binding",
         "binding 'other' isn't configured: its mail goes by the default binding",
+    ]
+
+
+def test_a_domain_that_another_stanza_takes_is_told() -> None:
+    stanzas = """maildir "in" { basedir = "/var/mail" domains = ( "a.example" "b.example" ) }
+webhook "crm" { domain = ( "A.example" "b.example" "*.c.example" ) url = "http://127.0.0.1/"
+  secret = ( "file:/etc/gsmtp/crm.secret" ) }
+python "x" { domain = ( "x.c.example" "d.example" "*" ) handler = "app:incoming" }
+python "off" { enabled = false domain = ( "a.example" ) handler = "app:incoming" }
+"""
+    hint = "mail for a domain goes to one stanza only: name it in that one alone"
+    assert messages(stanzas) == [
+        '2:1: warning: webhook "crm" never gets the mail for a.example and 1 more: maildir "in" is asked first '
+        f"[{hint}]",
+        f'4:1: warning: python "x" never gets the mail for x.c.example: webhook "crm" is asked first [{hint}]',
     ]
