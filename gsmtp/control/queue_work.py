@@ -15,9 +15,10 @@ import gevent.event
 
 from gsmtp.control.command import CommandError
 from gsmtp.core.errors import SpoolError
+from gsmtp.core.records import Attempt
 from gsmtp.spool.actions import Action, Changed
 from gsmtp.spool.base import Change
-from gsmtp.spool.selection import START, Place, Selection
+from gsmtp.spool.selection import START, Place, Selected, Selection
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
@@ -46,6 +47,8 @@ def change(console: Console, selection: Selection, action: Action) -> Changed:
             now = time.time()
             _write(console, [action.make(one, who, now) for one in mine])
             result.changed += len(mine)
+            if action.name == "delete":
+                _log_removed(console, mine, who, now)
             for one in mine:
                 result.messages += one.message_id != last
                 last = one.message_id
@@ -67,3 +70,24 @@ def _write(console: Console, changes: list[Change]) -> None:
         raise CommandError(f"the spool did not answer within {_WRITE_S:g} s; what was asked may still happen") from None
     if error is not None:
         raise error
+
+
+def _log_removed(console: Console, removed: list[Selected], who: str, now: float) -> None:
+    """Their history goes with them: a line each is all that is left to say where accepted mail went."""
+    for one in removed:
+        console.operations.service.journal.record(
+            Attempt(
+                kind="failed",
+                message_id=one.message_id,
+                connection_id="",
+                sender=one.sender,
+                recipient=one.address,
+                domain=one.domain,
+                hop="operator",
+                reply=f"554 5.7.0 [internal] removed by {who}",
+                attempts=one.attempts,
+                age_s=max(now - one.received_wall, 0.0),
+                size_bytes=one.size_bytes,
+                binding=one.binding or "default",
+            )
+        )

@@ -187,7 +187,7 @@ class Journal:
             record.kind,
             {
                 "id": record.message_id,
-                "session": record.connection_id,
+                "session": record.connection_id or None,
                 "sender": f"<{record.sender}>",
                 "recipient": f"<{record.recipient}>",
                 "hop": record.hop,

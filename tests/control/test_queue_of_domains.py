@@ -223,3 +223,17 @@ def test_bindings_are_told_apart(tmp_path: Path) -> None:
         assert [one["recipient"] for one in console.data("showqueue a.example")] == ["o@a.example"]
         assert console.lines("showqueue binding news a.example")[0].startswith("[active/news] ")
         assert len(console.data("showqueue binding all a.example")) == 3
+
+
+def test_the_log_says_where_removed_mail_went(server: Running, console: ConsoleClient) -> None:
+    ids = _fill(server)
+    assert console.lines("queue delete domain delayed.example recipient b@delayed.example") == [
+        "1 recipient of 1 message removed"
+    ]
+    (line,) = [line for line in str(server.log).splitlines() if " removed by " in line]
+    assert re.sub(r"^\S+|(?<=age_s=)[0-9.]+|(?<= by )[^\"]+", "X", line) == (
+        f"X error    delivery failed id={ids[1]} sender=<a@example.net> recipient=<b@delayed.example> hop=operator "
+        'attempt=1 age_s=X reply="554 5.7.0 [internal] removed by X"'
+    )
+    assert console.lines("queue hold domain delayed.example") == ["2 recipients of 2 messages held"]
+    assert str(server.log).count("hop=operator") == 1, "what stays in the spool keeps its own history"
