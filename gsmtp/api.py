@@ -6,9 +6,10 @@ Importing this imports no gevent and starts nothing.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gsmtp.core.errors import ConfigError
 from gsmtp.core.inboundmail import InboundMail, Refuse, Retry
-from gsmtp.core.parsedmail import Address, Attachment, ParsedMail
 from gsmtp.policy.handles import AuthResult, Conn, Ctx
 from gsmtp.policy.headers import Headers
 from gsmtp.policy.hook import Hook, deadline, in_thread, never_waits
@@ -23,3 +24,17 @@ __all__ = [
     "in_thread", "deadline", "never_waits", "run_in_pool", "MessageTooLarge", "ConfigError",
     "InboundMail", "Retry", "Refuse", "ParsedMail", "Address", "Attachment",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from gsmtp.core.parsedmail import Address, Attachment, ParsedMail
+
+_PARSED = ("Address", "Attachment", "ParsedMail")
+"""Loaded when they are asked for: they bring the library's parser of mail along, which policy seldom needs."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PARSED:
+        raise AttributeError(f"module 'gsmtp.api' has no attribute {name!r}")
+    from gsmtp.core import parsedmail
+
+    return getattr(parsedmail, name)

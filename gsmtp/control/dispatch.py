@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final
-from xml.sax.saxutils import escape, quoteattr
 
 from gsmtp.config.stanza import STANZAS
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.words import Word, split
 from gsmtp.control.command import COMMANDS, Command, CommandError, Output
+from gsmtp.control.xml_text import escape, quoteattr
 from gsmtp.core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gsmtp.core.envelope import Envelope, Recipient
-from gsmtp.core.parsedmail import ParsedMail, clean, parse
+from gsmtp.core.surrogates import clean
+
+if TYPE_CHECKING:
+    from gsmtp.core.parsedmail import ParsedMail
 
 Offload = Callable[[Callable[[], Any]], Any]
 """Calls a function that may take its time, and gives its result."""
@@ -109,6 +112,8 @@ class InboundMail:
     @cached_property
     def parsed(self) -> ParsedMail:
         """The message taken apart; done when first asked for. Never raises for what the message says."""
+        from gsmtp.core.parsedmail import parse  # with the library's parser of mail, which many a process never needs
+
         if self.data is not None and len(self.data) <= INLINE_BYTES:
             return parse(self.data)
         found: ParsedMail = self._elsewhere(lambda: parse(self._read()))

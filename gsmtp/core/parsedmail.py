@@ -21,6 +21,8 @@ from email.parser import BytesHeaderParser, BytesParser
 from email.policy import Compat32
 from typing import TypeVar
 
+from gsmtp.core.surrogates import clean
+
 T = TypeVar("T")
 
 _LONGEST_ADDRESSES = 262_144
@@ -30,7 +32,6 @@ _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?\r\n]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?[^?\s]{1,80}\?[bBqQ]\?)")
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +107,6 @@ class ParsedMail:
         """The first field of that name (any case), "" for none."""
         key = name.lower()
         return next((value for one, value in self.headers if one.lower() == key), "")
-
-
-def clean(text: str) -> str:
-    """Text without surrogates: those that stand for bytes are read as UTF-8, others are replaced."""
-    if text.isascii():
-        return text
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except UnicodeEncodeError:
-        return _SURROGATES.sub("\ufffd", text)
 
 
 def unfold(value: str) -> str:

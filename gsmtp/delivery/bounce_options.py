@@ -11,10 +11,12 @@ from gsmtp.config.module import declare_module
 from gsmtp.config.option import OUTBOUND, Option, declare
 from gsmtp.config.stanza import Name
 from gsmtp.config.tree import Value
-from gsmtp.delivery.dsn_original import ALL, HEADERS, NONE
 
 AUTO, BOUNCE, KEEP, DROP = "auto", "bounce", "keep", "drop"
 """Values of Failure_Action."""
+
+NONE, HEADERS, ALL = "none", "headers", "all"
+"""Values of Bounces_Inline_Original."""
 
 KEEPING_STANZAS = ("maildir", "webhook", "amqp", "python")
 """Stanzas of transports that may say for themselves what becomes of failed mail."""

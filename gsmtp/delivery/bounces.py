@@ -21,6 +21,7 @@ from gsmtp.core.clock import Clock
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolError
 from gsmtp.delivery.bounce_options import (
+    ALL,
     AUTO,
     BOUNCE,
     BOUNCES_INLINE_ORIGINAL,
@@ -31,12 +32,14 @@ from gsmtp.delivery.bounce_options import (
     FAILURE_ACTION,
     GENERATE_BOUNCES,
     GENERATE_DELAY_DSN,
+    HEADERS,
     KEEP,
     MAILERDAEMON,
     MDN_FAILURES_NOTIFY,
+    NONE,
 )
 from gsmtp.delivery.dsn import DELAYED, DELIVERED, FAILED, RELAYED, Composed, Report, Told, compose
-from gsmtp.delivery.dsn_original import ALL, HEADERS, NONE, Original, read_original
+from gsmtp.delivery.dsn_original import Original, read_original
 from gsmtp.delivery.transport import TRANSPORTS, Native, Outcome
 from gsmtp.spool.base import Due, Notice, Record, Spool, State, StoredBody, Wish
 

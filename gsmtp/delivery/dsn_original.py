@@ -11,12 +11,8 @@ import re
 from dataclasses import dataclass
 
 from gsmtp.core.errors import SpoolError
+from gsmtp.delivery.bounce_options import ALL, NONE
 from gsmtp.spool.base import StoredBody
-
-NONE = "none"
-HEADERS = "headers"
-ALL = "all"
-"""Values of Bounces_Inline_Original."""
 
 MOST_WHOLE_BYTES = 1_048_576
 """A larger message goes back as its header fields."""

@@ -25,8 +25,8 @@ from gsmtp import __version__
 from gsmtp.core.envelope import Recipient
 from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.inboundmail import INLINE_BYTES, inbound_mail, places
-from gsmtp.core.parsedmail import clean
 from gsmtp.core.stages import Stage
+from gsmtp.core.surrogates import clean
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
 from gsmtp.delivery.http_client import TIMED_OUT, Answer, HttpConnection, HttpTrouble
 from gsmtp.delivery.mailjson import to_header, to_json

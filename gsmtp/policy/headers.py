@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from email.errors import HeaderParseError
-from email.header import Header, decode_header
 
 _NAME = re.compile(r"[!-9;-~]+")
 _FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
@@ -205,6 +203,9 @@ def decoded(raw: bytes) -> str:
     text = _LINE_BREAK.sub("", raw.decode("utf-8", "replace")).strip(" \t")
     if "=?" not in text:
         return text
+    from email.errors import HeaderParseError
+    from email.header import decode_header
+
     try:
         parts = decode_header(text)
         return "".join(
@@ -226,6 +227,8 @@ def _field(name: str, value: str | bytes) -> bytes:
         raise ValueError(f"the value of {name} holds a line end or NUL")
     if value.isascii():
         return _folded(f"{name}: {value}").encode() + b"\r\n"
+    from email.header import Header
+
     encoded = Header(value, "utf-8", maxlinelen=_WIDTH, header_name=name).encode(linesep="\r\n")
     return f"{name}: {encoded}\r\n".encode()
 

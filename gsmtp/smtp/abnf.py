@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 LOCAL_PART_OCTETS: Final = 64
@@ -22,19 +22,36 @@ _LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
 # C1 controls and the Unicode line separators are left out: nothing may start a new line in a log or a header.
 _UTF8 = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 _ATEXT = rf"A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-"
-_DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*+")
-_LOOSE_DOT_STRING = re.compile(rf"[{_ATEXT}.]+")
-_QUOTED_STRING = re.compile(rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*+"')
 # The underscore is no LDH character but stands in enough real host names to be taken.
 _ASCII_DOMAIN = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
-_UTF8_XTEXT = re.compile(rf"(?:[!-*,-<>-~{_UTF8}]|\+[0-9A-F]{{2}})*+")
 # What clients call themselves: real ones send underscores and more; what could break out of the comment in Received
 # or out of a log field can't be in it.
 _GREETING_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:%/+=~\[\]-]*")
+
+
+# Classes of so many characters take milliseconds to compile: `gsmtp check` starts without them.
+@cache
+def _dot_string() -> re.Pattern[str]:
+    return re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*+")
+
+
+@cache
+def _loose_dot_string() -> re.Pattern[str]:
+    return re.compile(rf"[{_ATEXT}.]+")
+
+
+@cache
+def _quoted_string() -> re.Pattern[str]:
+    return re.compile(rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*+"')
+
+
+@cache
+def _utf8_xtext() -> re.Pattern[str]:
+    return re.compile(rf"(?:[!-*,-<>-~{_UTF8}]|\+[0-9A-F]{{2}})*+")
 
 
 def is_local_part(text: str, *, pedantic: bool) -> bool:
@@ -47,8 +64,8 @@ def is_local_part(text: str, *, pedantic: bool) -> bool:
     if len(text.encode()) > LOCAL_PART_OCTETS:
         return False
     if text.startswith('"'):
-        return _QUOTED_STRING.fullmatch(text) is not None
-    return (_DOT_STRING if pedantic else _LOOSE_DOT_STRING).fullmatch(text) is not None
+        return _quoted_string().fullmatch(text) is not None
+    return (_dot_string() if pedantic else _loose_dot_string()).fullmatch(text) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -113,4 +130,4 @@ def is_greeting_name(text: str) -> bool:
 
 def is_xtext(text: str, *, utf8: bool = False) -> bool:
     """Whether `text` is xtext (RFC 3461 section 4), or may with `utf8` hold raw UTF-8 (RFC 6533 section 3)."""
-    return (_UTF8_XTEXT if utf8 else _XTEXT).fullmatch(text) is not None
+    return (_utf8_xtext() if utf8 else _XTEXT).fullmatch(text) is not None

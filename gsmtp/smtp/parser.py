@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from gsmtp.smtp import abnf
@@ -27,7 +28,11 @@ _BRACKETS = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~
 _NO_UTF8 = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")  # what surrogateescape makes of octets that aren't UTF-8
 _BARE_WORD = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")++)')
 _MAILBOX = re.compile(r'((?:"(?:[^"\\]|\\.)*+"|[^"@])*+)@([^@]*+)')
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([!-<>-~\u0080-\U0010ffff]++))?")
+
+
+@cache  # not made at once: so many characters take milliseconds
+def _parameter() -> re.Pattern[str]:
+    return re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([!-<>-~\u0080-\U0010ffff]++))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def parse_rcpt(argument: str, rules: AddressRules) -> Path | None:
 def _with_parameters(path: Path, words: str, rules: AddressRules) -> Path | None:
     parameters: list[tuple[str, str | None]] = []
     for word in words.split() if rules.has_blanks else words.split(" "):
-        match = _PARAMETER.fullmatch(word)
+        match = _parameter().fullmatch(word)
         if match is None:
             return None
         parameters.append((match[1].upper(), match[2]))

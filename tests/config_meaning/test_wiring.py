@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -77,11 +76,15 @@ def test_files_with_a_leading_underscore_do_not_load(tmp_path: Path, monkeypatch
     assert wiring.plugin_modules("some_plugins") == ["some_plugins.first", "some_plugins.second"]
 
 
-def test_a_plugin_of_another_package_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("theirs", "no_such_module_of_theirs", wiring.ENTRY_POINTS)
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [entry] if group == wiring.ENTRY_POINTS else []
+def test_a_plugin_of_another_package_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "theirs-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text(
+        f"[{wiring.ENTRY_POINTS}]\ntheirs = no_such_module_of_theirs\n", encoding="utf-8"
     )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
     wiring.load.cache_clear()
     try:
         with pytest.raises(ConfigError, match=r"plug-in theirs \(no_such_module_of_theirs\) can't be loaded"):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import quoteattr
 
 from gsmtp.control.authorization import all_roles, roles_of
 from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.xml_text import quoteattr
 
 if TYPE_CHECKING:
     from gsmtp.config.view import View

@@ -6,7 +6,6 @@ Source: reference/console-and-logs.md section 4.
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -53,6 +52,8 @@ def pid(console: Console, words: Sequence[str]) -> Output:
 def sysinfo(console: Console, words: Sequence[str]) -> Output:
     """A line each."""
     _none(words, "sysinfo")
+    import platform
+
     uname = os.uname()
     data = {
         "Version": __version__,
@@ -65,6 +66,8 @@ def sysinfo(console: Console, words: Sequence[str]) -> Output:
 
 
 def _release() -> str:
+    import platform
+
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "")
     except OSError:
