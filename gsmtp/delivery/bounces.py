@@ -95,6 +95,8 @@ class Bounces:
                 action = FAILED if state == State.BOUNCED else ""
                 if state == State.DROPPED:
                     _logger.warning("%s for <%s> is dropped: nobody is to be told", due.message_id, due.address)
+                elif state == State.DEAD:
+                    _logger.warning("%s for <%s> stays as a dead letter", due.message_id, due.address)
             elif record.state == State.QUEUED:
                 warned = self._warning(envelope, recipient, due, record, batch.options)
                 if warned > due.warned:

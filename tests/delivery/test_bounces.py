@@ -403,6 +403,19 @@ def test_failure_action_decides(action: str, bounces: int, states: list[str]) ->
         assert home.states() == states
 
 
+def test_the_log_says_that_a_dead_letter_stays(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level("WARNING", "gsmtp.delivery"),
+        Sink(rcpt=REFUSED) as sink,
+        office({"Gateway": sink.gateway, "Failure_Action": "keep"}) as home,
+    ):
+        message_id = home.accept("no@a.example")
+        wait(lambda: home.states() == [State.DEAD], "the dead letter")
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{message_id} for <no@a.example> stays as a dead letter"
+        ]
+
+
 def test_drop_drops_without_bounces_too() -> None:
     options: Settings = {"Failure_Action": "drop", "Generate_Bounces": False}
     with Sink(rcpt=REFUSED) as sink, office({"Gateway": sink.gateway, **options}) as home:
