@@ -26,7 +26,8 @@ from gsmtp.spool.verify import body_files
 
 _PAGE = 200
 _SPLITS = 48  # halvings of the range of all message numbers, which are under 2**48
-_MOST_PROBES = 200_000
+_MOST_FAILURES = 2_000
+"""Ranges in a row that can't be read: what they lie in is one damaged page, however many numbers it may span."""
 
 _MESSAGE = "id, name, size, received, envelope, body"
 _RECIPIENT = (
@@ -66,7 +67,7 @@ class _Reader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._probes = 0
+        self._failures = 0
         self.unread: list[tuple[int, int]] = []
         """Ranges of message numbers in which something could not be read."""
 
@@ -75,26 +76,46 @@ class _Reader:
         yield from self._numbers(0, (1 << _SPLITS) - 1)
 
     def _numbers(self, low: int, high: int) -> Iterator[int]:
-        at = low
-        while True:
-            self._probes += 1
-            try:
-                rows = self._connection.execute(
-                    "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?", (at, high, _PAGE)
-                ).fetchall()
-            except sqlite3.Error:
-                break
-            if not rows:
-                return
-            for (number,) in rows:
-                yield number
-            at = rows[-1][0] + 1
-        if at >= high or self._probes > _MOST_PROBES:
-            self.unread.append((at, high))
+        """From both ends up to what is damaged; then the halves of what is left."""
+        for order in ("ASC", "DESC"):
+            while (found := self._page(low, high, order)) is not None:
+                yield from found
+                if not found:
+                    return
+                if order == "ASC":
+                    low = found[-1] + 1
+                else:
+                    high = found[-1] - 1
+        if low >= high or self._failures > _MOST_FAILURES:
+            self._note_unread(low, high)
             return
-        middle = (at + high) // 2
-        yield from self._numbers(at, middle)
+        middle = (low + high) // 2
+        yield from self._numbers(low, middle)
         yield from self._numbers(middle + 1, high)
+
+    def _page(self, low: int, high: int, order: str) -> list[int] | None:
+        """The first numbers of a range, [] when there are none, None when they can't be read."""
+        try:
+            rows = self._connection.execute(
+                f"SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?",  # noqa: S608 - our own word
+                (low, high, _PAGE),
+            ).fetchall()
+            found = [number for (number,) in rows]
+            if found != sorted({one for one in found if low <= one <= high}, reverse=order == "DESC"):
+                raise sqlite3.DatabaseError("numbers out of their order")  # to go on from there would never end
+        except sqlite3.Error:
+            self._failures += 1
+            return None
+        if found:
+            self._failures = 0
+        return found
+
+    def _note_unread(self, low: int, high: int) -> None:
+        if low > high:
+            return
+        if self.unread and self.unread[-1][1] + 1 == low:
+            low = self.unread.pop()[0]
+        self.unread.append((low, high))
 
     def message(self, number: int) -> tuple[Any, ...] | None:
         """The row of a message, with None for a body that can't be read; None when all of it can't."""
@@ -140,7 +161,7 @@ class _Repair:
             else:
                 self._save(row, reader.recipients(number), new)
         for low, high in reader.unread:
-            text = "messages with these numbers can't be read"
+            text = "messages with these numbers, if there were any, can't be read"
             self.result.lost.append((f"{low:012X}-{high:012X}", text))
 
     def _save(

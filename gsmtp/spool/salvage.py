@@ -39,7 +39,9 @@ def mend_copy(path: str) -> None:
             file.write(mended)
         counter, pages = struct.unpack_from(">II", mended, 24)
         if struct.unpack_from(">I", mended, 92)[0] == counter and size_bytes < pages * schema.PAGE_BYTES:
-            file.truncate(pages * schema.PAGE_BYTES)  # SQLite reads nothing of a database that is too short
+            # SQLite reads nothing of a database that is too short. Half a page would be bodies with their ends zeroed.
+            file.truncate(size_bytes // schema.PAGE_BYTES * schema.PAGE_BYTES)
+            file.truncate(pages * schema.PAGE_BYTES)
 
 
 def _mended(header: bytearray) -> bytearray:
