@@ -117,7 +117,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (GLOBAL, "a bounce is stored together with the failure that it tells of", "soft_bounce_drain_rate=100"),
     (
         OUTBOUND,
-        "bodies are handed on as they came, with BODY= where the next host offers it",
+        "bodies are handed on as they came, which keeps signatures whole, with BODY= where the next host offers it",
         "send_8bitmime=no; transform_8bitmime_content=ifneeded",
     ),
     (OUTBOUND, _SIGN, "domainkeys; opendkim_sign=true"),
@@ -145,7 +145,8 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (OUTBOUND, "all names are looked up before the first connection, as with true", "fully_resolve_before_smtp=true"),
     (
         ("domain", "global"),
-        "mail for a domain none of whose hosts can be reached is put off at once, without a connection",
+        "mail for a domain none of whose hosts can be reached is put off at once, without a connection, for as long as "
+        "Host_Failure_Retry says",
         "mx_failures_to_delay=50",
     ),
     (GLOBAL, _DNS, "dns_expire_interval=10"),

@@ -131,7 +131,9 @@ def open_database(base: str, first_opening: int = 0) -> tuple[sqlite3.Connection
         generation = _count_opening(connection, first_opening)
     except sqlite3.Error as error:
         connection.close()
-        raise SpoolUnhealthy(f"can't use the spool database {path}: {error}") from error
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        hint = "; `gsmtp spool repair` saves what is readable" if is_damaged else ""
+        raise SpoolUnhealthy(f"can't use the spool database {path}: {error}{hint}") from error
     except SpoolUnhealthy:
         connection.close()
         raise

@@ -263,6 +263,18 @@ def test_a_broken_database_file_is_an_error_that_names_it(tmp_path: Path, damage
     assert (tmp_path / "spool.db").read_bytes() == damage, "what may be mail is left for the operator"
 
 
+def test_a_damaged_database_is_refused_with_what_helps(tmp_path: Path) -> None:
+    open_spool(tmp_path).close()
+    with sqlite3.connect(tmp_path / "spool.db") as database:
+        (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'meta'").fetchone()
+    database.close()
+    with (tmp_path / "spool.db").open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(SpoolUnhealthy, match=r"malformed; `gsmtp spool repair` saves what is readable$"):
+        open_spool(tmp_path)
+
+
 def test_the_spool_directory_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolUnhealthy, match="can't make the spool"):
