@@ -87,7 +87,7 @@ class SharedCounts:
         return False
 
     def add(self, key: str) -> bool:
-        """Count one in whatever the others have. False where there is no cell for the key."""
+        """Count one in, whatever the others have. False where there is no cell for the key."""
         at = self._cell(key)
         if at >= 0:
             self._cells[at] += 1

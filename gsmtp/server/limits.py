@@ -88,36 +88,51 @@ class SessionCounts:
         if limits.listener_sessions and not shared.take(_name(limits.counter), limits.listener_sessions):
             shared.drop(SERVICE)
             return False
-        self._count_in_here(limits)
+        self._count_in(limits)
         return True
 
     def move(self, old: Limits, new: Limits) -> bool:
         """Count a session under other limits, unless one of those is reached: then it stays counted where it was."""
+        if self._shared is not None:
+            return self._move_beside_others(old, new, self._shared)
         self.leave(old)
         if self.admit(new):
             return True
         self._count_in(old)  # whatever its limit: others may have been admitted under a higher one since
         return False
 
-    def _count_in(self, limits: Limits) -> None:
-        if self._shared is not None:
-            self._shared.add(SERVICE)
-            if limits.listener_sessions:
-                self._shared.add(_name(limits.counter))
-        self._count_in_here(limits)
+    def _move_beside_others(self, old: Limits, new: Limits, shared: SharedCounts) -> bool:
+        """As `move`, without ever leaving a place that others could take meanwhile."""
+        if new.service_sessions and shared.total(SERVICE) > new.service_sessions:
+            return False
+        has_place = bool(old.listener_sessions) and old.counter == new.counter
+        if new.listener_sessions:
+            name = _name(new.counter)
+            if has_place and shared.total(name) > new.listener_sessions:
+                return False
+            if not has_place and not shared.take(name, new.listener_sessions):
+                return False
+        if old.listener_sessions and not (has_place and new.listener_sessions):
+            shared.drop(_name(old.counter))
+        self._leave_here(old)
+        self._count_in(new)
+        return True
 
-    def _count_in_here(self, limits: Limits) -> None:
+    def _count_in(self, limits: Limits) -> None:
         if limits.listener_sessions:
             self._by_scope[limits.counter] = self._by_scope.get(limits.counter, 0) + 1
         self.service += 1
 
     def leave(self, limits: Limits) -> None:
         """Count a session out that was admitted under these very limits."""
-        self.service -= 1
         if self._shared is not None:
             self._shared.drop(SERVICE)
             if limits.listener_sessions:
                 self._shared.drop(_name(limits.counter))
+        self._leave_here(limits)
+
+    def _leave_here(self, limits: Limits) -> None:
+        self.service -= 1
         if limits.listener_sessions:
             count = self._by_scope[limits.counter] - 1
             if count:

@@ -26,10 +26,10 @@ from gsmtp.core.errors import GsmtpError
 from gsmtp.runtime.channel import Channel, ChannelError, Handler, Refused
 from gsmtp.runtime.shared_counts import SharedCounts
 
-START_S: Final = 60.0
-"""How long a worker may take until it is ready; after a crash its spool may have to be put right."""
+START_S: Final = 600.0
+"""How long a worker may take until it is ready; after a crash a large spool may have to be put right."""
 RELOAD_S: Final = 60.0
-_HELLO_S: Final = 30.0
+_HELLO_S: Final = 60.0
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _STEADY_S: Final = 10.0
@@ -251,10 +251,11 @@ class Crew:
         try:
             self._launch(member)
             self._begin(member)
-        except GsmtpError as error:
-            self._events.event("critical", "workers", f"worker {member.slot} can't be replaced: {error}")
+        except (GsmtpError, OSError) as error:
             self.end(member)
             self._lost(member)
+            if not self._has_stopped():
+                self._events.event("critical", "workers", f"worker {member.slot} can't be replaced: {error}")
             return False
         self._events.event("info", "workers", "replaced", worker=member.slot, worker_pid=member.pid)
         return True

@@ -24,7 +24,9 @@ from gsmtp.app.supervisor import make_spool_folder
 from gsmtp.config.scopes import Configuration
 from gsmtp.control.listener import ControlListener, end_sessions
 from gsmtp.core.clock import SystemClock
+from gsmtp.core.errors import GsmtpError
 from gsmtp.core.ids import IdMaker
+from gsmtp.delivery.queue import Delivery
 from gsmtp.observe.logs import EventLog
 from gsmtp.observe.writer import LineWriter
 from gsmtp.runtime.identity import inside, owner_of, raise_file_limit, work_as
@@ -33,6 +35,7 @@ from gsmtp.runtime.options import PIDFILE
 from gsmtp.runtime.shared_counts import make
 from gsmtp.server.service import Service
 from gsmtp.spool.options import SPOOLBASE
+from gsmtp.spool.sqlite import SqliteSpool
 from gsmtp.workers.count import workers_of
 from gsmtp.workers.crew import Crew, Orders
 from gsmtp.workers.nospool import no_spool
@@ -40,6 +43,8 @@ from gsmtp.workers.sockets import HeldSockets
 
 _MARGIN_S = 1.5
 """What a worker may take beyond Drain_Time to close its spool."""
+
+_ASK_WORKERS = "the workers keep the mail and hand it on: the parent doesn't know"
 
 
 class Parent(Reloading):
@@ -88,6 +93,16 @@ class Parent(Reloading):
     def workers(self) -> Crew:
         """The processes that serve."""
         return self._crew
+
+    @property
+    def delivery(self) -> Delivery:
+        """Raises GsmtpError: there is none."""
+        raise GsmtpError(_ASK_WORKERS)
+
+    @property
+    def spool(self) -> SqliteSpool:
+        """Raises GsmtpError: there is none."""
+        raise GsmtpError(_ASK_WORKERS)
 
     def _orders(self) -> Orders:
         return Orders(self._configuration, self._sockets.handed())

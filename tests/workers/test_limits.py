@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gsmtp.runtime.shared_counts import SharedCounts, make
+from gsmtp.server.limits import Limits, SessionCounts
 from tests.support.crew import CrewServer, crew
 from tests.support.sink import SILENT, Sink
 from tests.support.waiting import wait_until
@@ -287,3 +288,23 @@ def test_a_rate_of_connections_to_others_is_kept_by_all_workers_together(tmp_pat
             wait_until(lambda: (hop.connections, other.connections) == (3, 2), "what the rates allow")
             _queue(server, 2, (b"example.com", b"example.org"))
             assert (hop.connections, other.connections) == (3, 2)
+
+
+def test_a_session_that_moves_to_another_scope_keeps_its_place_until_it_has_the_new_one() -> None:
+    """As one behind a proxy does, once it is known for whom the proxy speaks."""
+    descriptor = make(2)
+    one, two = (SessionCounts(SharedCounts(descriptor, 2, own)) for own in (0, 1))
+    listener = Limits(2, (("listen", ":25"),), 3)
+    peer = Limits(1, (("listen", ":25"), ("peer", "10.0.0.0/8")), 3)
+    assert one.admit(listener)
+    assert two.admit(listener)
+    assert not one.admit(listener)
+    assert one.move(listener, peer)
+    assert not two.move(listener, peer), "there is one place for the peer"
+    assert one.admit(listener), "the place that was left"
+    assert not two.admit(peer)
+    assert not two.admit(Limits(0, (), 3)), "three in all"
+    one.leave(peer)
+    assert two.move(listener, peer)
+    assert two.admit(Limits(0, (), 3))
+    assert (one.service, two.service) == (1, 2)
