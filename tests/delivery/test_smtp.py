@@ -316,6 +316,26 @@ def test_the_down_time_of_a_hop_ends_with_one_success() -> None:
         assert sink.connections == 1
 
 
+def test_host_failure_retry_bounds_how_long_a_hop_is_left_alone() -> None:
+    clock = FixedClock()
+    port = free_port()
+    sender = Sender({"Gateway": f"127.0.0.1:{port}", "Host_Failure_Retry": 2}, tools(mono=clock.mono))
+    for left_alone_s in (1, 2, 2, 2):
+        with pytest.raises(NoHopReachable, match="Connection refused"):
+            sender.send(envelope("a@example.org"))
+        clock.advance(left_alone_s - 0.1)
+        with pytest.raises(NoHopReachable, match="was not reached just now"):
+            sender.send(envelope("a@example.org"))
+        clock.advance(0.2)
+
+
+def test_with_host_failure_retry_0_each_attempt_tries() -> None:
+    sender = Sender({"Gateway": f"127.0.0.1:{free_port()}", "Host_Failure_Retry": 0}, tools(mono=FixedClock().mono))
+    for _ in range(3):
+        with pytest.raises(NoHopReachable, match="Connection refused"):
+            sender.send(envelope("a@example.org"))
+
+
 def test_a_message_that_is_tried_once_is_really_tried() -> None:
     port = free_port()
     sender = Sender({"Gateway": f"127.0.0.1:{port}", "Never_Retry": True})
