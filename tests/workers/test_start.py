@@ -7,6 +7,7 @@ import pwd
 import signal
 import socket
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -217,3 +218,37 @@ def test_a_root_directory_is_for_one_process(tmp_path: Path) -> None:
     server.launch()
     assert server.wait() == 1
     assert ":10:21: error: a root directory of its own is for a server of one process only" in server.log()
+
+
+# --- by the console
+
+
+def test_what_the_console_does_with_the_configuration_reaches_all_workers(tmp_path: Path) -> None:
+    more = 'Control_Listener { Listen "{folder}/control" { } }\n'
+    with crew(tmp_path, _conf(more=more)) as server:
+        assert "control=" in server.log()
+        with socket.socket(socket.AF_UNIX) as operator:
+            operator.settimeout(20)
+            operator.connect(str(tmp_path / "control"))
+            answers = operator.makefile("rb")
+            _answer(answers)
+            operator.sendall(b'config set ESMTP_Listener Static_Banner "220 set"\n')
+            assert _answer(answers)[0].startswith("OK"), "what is said of it is the console's to test"
+            for _ in range(6):
+                with Wire(server.port) as wire:
+                    assert wire.line() == b"220 set"
+            operator.sendall(b"config reload\n")
+            assert _answer(answers)[0].startswith("OK")
+            for _ in range(6):
+                with Wire(server.port) as wire:
+                    assert wire.line().startswith(b"220 mx.example.com")
+            operator.sendall(b"shutdown\n")
+        assert server.wait() == 0
+
+
+def _answer(file: BinaryIO) -> list[str]:
+    lines = []
+    while (line := file.readline().decode().rstrip("\n")) != ".":
+        assert line, "the console has closed"
+        lines.append(line)
+    return lines
