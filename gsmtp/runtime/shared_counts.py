@@ -56,7 +56,7 @@ class SharedCounts:
         rates: allowances that the processes use up together.
     """
 
-    __slots__ = ("_cells", "_fence", "_known", "_others", "_own", "columns", "rates")
+    __slots__ = ("_cells", "_fence", "_held", "_known", "_others", "_own", "columns", "rates")
 
     def __init__(self, descriptor: int, columns: int, own: int = -1) -> None:
         self.columns = columns
@@ -67,6 +67,8 @@ class SharedCounts:
         self._others = tuple(self._begin(column) for column in range(columns) if column != own)
         self._fence = _allocate_lock()
         self._known: dict[str, tuple[int, int]] = {}
+        self._held: dict[str, int] = {}
+        """Our cells that count something, by key."""
 
     @staticmethod
     def _begin(column: int) -> int:
@@ -74,16 +76,17 @@ class SharedCounts:
 
     def take(self, key: str, limit: int) -> bool:
         """Count one in, unless all processes together have `limit` already."""
-        at = self._cell(key)
+        at = self._held.get(key, -1)
         if at < 0:
-            return False
+            at = self._cell(key)
+            if at < 0:
+                return False
         cells = self._cells
         cells[at] += 1
         self._settle()
-        if self.total(key) <= limit:
+        if (cells[at] & _COUNT_MASK) + self._of_others(key) <= limit:
             return True
-        cells[at] -= 1
-        self._tidy(at)
+        self.drop(key)
         return False
 
     def add(self, key: str) -> bool:
@@ -95,20 +98,30 @@ class SharedCounts:
 
     def drop(self, key: str) -> None:
         """Count one out that was counted in here. One that isn't there stays uncounted."""
-        at = self._cell(key)
-        if at >= 0 and self._cells[at] & _COUNT_MASK:
+        at = self._held.get(key)
+        if at is not None:
             self._cells[at] -= 1
-            self._tidy(at)
+            if not self._cells[at] & _COUNT_MASK:
+                self._cells[at] = 0
+                del self._held[key]
 
     def own(self, key: str) -> int:
         """How many this process has."""
-        tag, row = self._place(key)
-        return self._count(self._begin(self._own), tag, row) if self._own >= 0 else 0
+        at = self._held.get(key)
+        return 0 if at is None else self._cells[at] & _COUNT_MASK
 
     def total(self, key: str) -> int:
         """How many all processes have."""
+        return self.own(key) + self._of_others(key)
+
+    def _of_others(self, key: str) -> int:
         tag, row = self._place(key)
-        return self.own(key) + sum(self._count(begin, tag, row) for begin in self._others)
+        cells = self._cells
+        count = 0
+        for begin in self._others:
+            cell = cells[begin + row]  # where it nearly always is
+            count += cell & _COUNT_MASK if cell & ~_COUNT_MASK == tag else self._count(begin, tag, row)
+        return count
 
     def of(self, column: int, key: str) -> int:
         """How many the process of a column has."""
@@ -141,24 +154,18 @@ class SharedCounts:
 
     def _cell(self, key: str) -> int:
         """Where our count of a key is, from now on; -1 when there is no room."""
+        at = self._held.get(key)
+        if at is not None:
+            return at
         tag, row = self._place(key)
         first = self._begin(self._own) + row
-        free = -1
         cells = self._cells
         for at in range(first, first + _TRIES):
-            cell = cells[at]
-            if cell & ~_COUNT_MASK == tag:
+            if not cells[at]:
+                cells[at] = tag
+                self._held[key] = at
                 return at
-            if not cell and free < 0:
-                free = at
-        if free >= 0:
-            cells[free] = tag
-        return free
-
-    def _tidy(self, at: int) -> None:
-        """Give up a cell that counts nothing."""
-        if not self._cells[at] & _COUNT_MASK:
-            self._cells[at] = 0
+        return -1
 
     def _settle(self) -> None:
         """Have what was written seen by all processors before anything is read: two releases of a lock, each followed

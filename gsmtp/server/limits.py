@@ -68,6 +68,7 @@ class SessionCounts:
         self.service = 0
         self._by_scope: dict[Path, int] = {}
         self._shared = shared
+        self._names: dict[Path, str] = {}
 
     def admit(self, limits: Limits) -> bool:
         """Count a session in, unless a limit is reached."""
@@ -85,7 +86,7 @@ class SessionCounts:
     def _admit_beside_others(self, limits: Limits, shared: SharedCounts) -> bool:
         if not shared.take(SERVICE, limits.service_sessions or _NO_LIMIT):
             return False
-        if limits.listener_sessions and not shared.take(_name(limits.counter), limits.listener_sessions):
+        if limits.listener_sessions and not shared.take(self._name(limits.counter), limits.listener_sessions):
             shared.drop(SERVICE)
             return False
         self._count_in(limits)
@@ -107,13 +108,13 @@ class SessionCounts:
             return False
         has_place = bool(old.listener_sessions) and old.counter == new.counter
         if new.listener_sessions:
-            name = _name(new.counter)
+            name = self._name(new.counter)
             if has_place and shared.total(name) > new.listener_sessions:
                 return False
             if not has_place and not shared.take(name, new.listener_sessions):
                 return False
         if old.listener_sessions and not (has_place and new.listener_sessions):
-            shared.drop(_name(old.counter))
+            shared.drop(self._name(old.counter))
         self._leave_here(old)
         self._count_in(new)
         return True
@@ -128,7 +129,7 @@ class SessionCounts:
         if self._shared is not None:
             self._shared.drop(SERVICE)
             if limits.listener_sessions:
-                self._shared.drop(_name(limits.counter))
+                self._shared.drop(self._name(limits.counter))
         self._leave_here(limits)
 
     def _leave_here(self, limits: Limits) -> None:
@@ -140,7 +141,9 @@ class SessionCounts:
             else:
                 del self._by_scope[limits.counter]
 
-
-def _name(counter: Path) -> str:
-    """What the sessions of a scope are counted by where several processes count together."""
-    return f"{SERVICE} {counter!r}"
+    def _name(self, counter: Path) -> str:
+        """What the sessions of a scope are counted by where several processes count together."""
+        name = self._names.get(counter)
+        if name is None:
+            name = self._names[counter] = f"{SERVICE} {counter!r}"
+        return name
