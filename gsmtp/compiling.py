@@ -1,7 +1,12 @@
 """Compiling the modules that mail goes through with mypyc, for this machine and this Python (`gsmtp compile`).
 
 Which modules: those that run for every command, message or delivery. What reads the configuration, serves the console
-or runs once is as well off in Python. A compiled class can only derive from compiled ones, so bases stand here too.
+or runs once is as well off in Python. What compiled code asks of its sources:
+
+* A compiled class derives from compiled ones only, and nobody derives from it in Python or replaces its methods.
+* Fields of a dataclass have types that are imported when the module is, not under TYPE_CHECKING.
+* Compiled functions borrow their arguments from the caller. gevent drops those of a green thread that is killed while
+  it runs, so a compiled function with arguments is spawned as a `functools.partial`, which keeps them.
 """
 
 from __future__ import annotations
@@ -26,8 +31,8 @@ MODULES: tuple[str, ...] = tuple(
         "policy": "chain context decision checks.relay checks.blackhole",
         "observe": "journal logs",
         "config": "view",
-        "delivery": "admission backoff bounces client commands connection dots failures gates hops line pool queue "
-        "recorder replies router runner steps terms transaction window worker",
+        "delivery": "admission backoff bounces client commands connection deferrals dots failures gates hops line pool "
+        "queue quotas rates recorder replies router runner sockets steps terms transaction window worker",
         "spool": "codec leases recent sqlite writer",
         "runtime": "later native usage",
     }.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -32,3 +33,13 @@ def _no_look_up_leaves_the_machine(tmp_path_factory: pytest.TempPathFactory) -> 
     system, dns_sources.RESOLV_CONF = dns_sources.RESOLV_CONF, str(path)
     yield
     dns_sources.RESOLV_CONF = system
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_outlives_its_test() -> Iterator[None]:
+    """Parts that are tested by themselves keep idle connections, which the console of a later test would count."""
+    yield
+    delivery = sys.modules.get("gsmtp.delivery.connection")
+    if delivery is not None:
+        for connection in list(delivery.CONNECTIONS):
+            connection.abandon()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import gevent
 from gevent.pool import Group
@@ -115,7 +116,7 @@ class Deferrals:
     def start(self, lane: Lane, batches: Sequence[Batch]) -> None:
         """Defer batches, which the lane counts as held and not as waiting, for the reason that is their `failure`."""
         lane.active += 1  # keeps it
-        self._work.spawn(self._run, lane, batches)
+        self._work.spawn(partial(self._run, lane, batches))  # `gsmtp.compiling` says why
 
     def kill(self) -> None:
         """Cut off what is under way; its recipients are released."""

@@ -37,9 +37,10 @@ from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.resolve import HopResolver
 from gsmtp.delivery.router import TRANSPORT_NAMES, Domains, Route, Router
 from gsmtp.delivery.runner import Runner
+from gsmtp.delivery.sockets import green_connect
 from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.window import Window
-from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Report, Worker, green_connect
+from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Report, Worker
 from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
 from gsmtp.runtime.later import Later
 from gsmtp.runtime.shared_counts import SharedCounts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import gevent
 from gevent.pool import Group
@@ -95,7 +96,7 @@ class Runner:
                 lane.is_offered = False
                 batch = self._take(lane)
                 if batch is not None:
-                    self._work.spawn(self._run, lane, batch)
+                    self._work.spawn(partial(self._run, lane, batch))  # `gsmtp.compiling` says why
                     self.offer(lane)
         finally:
             self._is_starting = False

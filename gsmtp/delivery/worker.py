@@ -7,13 +7,11 @@ and counts as a temporary failure. The log's shape is a Protocol, so that the ap
 from __future__ import annotations
 
 import logging
-import socket as names
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import gevent
-import gevent.socket
 from gevent.hub import Waiter
 
 from gsmtp.config.view import View
@@ -26,12 +24,10 @@ from gsmtp.delivery.backoff import GiveUp, RetryPolicy, after_failure
 from gsmtp.delivery.bounce_options import NEVER_ATTEMPT_EXPIRED_MESSAGES
 from gsmtp.delivery.domain_counts import DomainCounts
 from gsmtp.delivery.failures import Failures
-from gsmtp.delivery.hops import is_address
 from gsmtp.delivery.router import Domains, Route
 from gsmtp.delivery.transport import (
     TRANSPORTS,
     CutOff,
-    HopSocket,
     Job,
     NoHopReachable,
     Outcome,
@@ -363,29 +359,3 @@ def _shared(text: str, hop: str, *, temporary: bool, stage: Stage = Stage.NOT_CO
     if temporary != (400 <= code < 500):
         code = 451 if temporary else 554
     return Outcome(code, text, hop, stage, remote)
-
-
-def green_connect(host: str, port: int, timeout_s: float, /, source: str = "") -> HopSocket:
-    """Connect in a green thread; the limit holds for name look-up and all addresses together. Raises OSError.
-
-    An IP address is connected to without the system's resolver, whose few threads others' look-ups may hold.
-    """
-    with gevent.Timeout(timeout_s, TimeoutError("timed out")):
-        if is_address(host):
-            sock = _connect_to(host, port, source)
-        else:
-            sock = gevent.socket.create_connection((host, port), source_address=(source, 0) if source else None)
-    sock.setsockopt(names.IPPROTO_TCP, names.TCP_NODELAY, 1)
-    return sock  # type: ignore[no-any-return,unused-ignore]
-
-
-def _connect_to(ip: str, port: int, source: str) -> gevent.socket.socket:
-    sock = gevent.socket.socket(names.AF_INET6 if ":" in ip else names.AF_INET, names.SOCK_STREAM)
-    try:
-        if source:
-            sock.bind((source, 0))
-        sock.connect((ip, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

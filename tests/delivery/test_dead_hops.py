@@ -19,9 +19,10 @@ from gsmtp.core.errors import SpoolError
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.gates import Gates
 from gsmtp.delivery.lanes import Lane
+from gsmtp.delivery.sockets import green_connect
 from gsmtp.delivery.transport import HopSocket
 from gsmtp.delivery.window import Window
-from gsmtp.delivery.worker import Batch, green_connect
+from gsmtp.delivery.worker import Batch
 from gsmtp.spool.base import Due, QueuedRecipient, State
 from gsmtp.spool.inspect import Inspector
 from gsmtp.spool.memory import MemorySpool
@@ -327,7 +328,8 @@ def test_a_lane_that_stalls_gives_back_what_waits_when_room_is_short(window: Win
 def test_a_lane_that_gives_all_back_while_it_waits_at_a_gate_is_not_left_out_for_good(window: Window) -> None:
     """One message for many, at a throttle, with more mail left in the spool: nothing is at work that would end."""
     lane = _lane(window, 1)
-    batch = Batch("00/01-00042-00000001", None, None, None)  # type: ignore[arg-type]
+    view = configuration({}).domain_view("a.example")
+    batch = Batch("00/01-00042-00000001", None, view, RetryPolicy(1200, 1200))
     batch.dues += [Due(batch.message_id, index, "u@a.example", "a.example", 0, T0) for index in range(100)]
     lane.put(batch)
     lane.recipients = 100

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gsmtp.delivery.bounce_options import ALL, HEADERS, NONE
 from gsmtp.delivery.dsn import DELAYED, DELIVERED, FAILED, RELAYED, Report, Told, compose, from_xtext, status_of
-from gsmtp.delivery.dsn_original import ALL, HEADERS, MOST_HEAD_BYTES, MOST_WHOLE_BYTES, NONE, Original, read_original
+from gsmtp.delivery.dsn_original import MOST_HEAD_BYTES, MOST_WHOLE_BYTES, Original, read_original
 from gsmtp.spool.base import StoredBody
 from tests.delivery.kit import stored
 

@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent.resolver import AbstractResolver
 
-from gsmtp.delivery.worker import green_connect
+from gsmtp.delivery.sockets import green_connect
 from tests.support.console import console_of
 from tests.support.dns import DnsServer, Place, Trick
 from tests.support.inprocess import Running, running

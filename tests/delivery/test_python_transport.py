@@ -22,9 +22,9 @@ from gsmtp.config.view import View
 from gsmtp.core.errors import ConfigError, DeliveryError
 from gsmtp.delivery.handler_runs import InProcess
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
+from gsmtp.delivery.sockets import green_connect
 from gsmtp.delivery.transport import Job, Outcome, Tools
 from gsmtp.delivery.transports.python import PythonTransport
-from gsmtp.delivery.worker import green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.spool.base import StoredBody
 from gsmtp.testing import inbound_mail

@@ -23,8 +23,9 @@ from gsmtp.core.records import Attempt
 from gsmtp.delivery.backoff import RetryPolicy
 from gsmtp.delivery.lanes import EnvelopeCache
 from gsmtp.delivery.queue import Delivery
+from gsmtp.delivery.sockets import green_connect
 from gsmtp.delivery.transport import Connect, HopSocket, Outcome
-from gsmtp.delivery.worker import DeliveryLog, conclude, green_connect
+from gsmtp.delivery.worker import DeliveryLog, conclude
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.spool.base import Committed, Due, Notice, QueuedRecipient, Record, Spool, State
 from gsmtp.spool.memory import MemorySpool

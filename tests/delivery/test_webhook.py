@@ -30,9 +30,9 @@ from gsmtp.config.view import View
 from gsmtp.core.errors import ConfigError, DeliveryError, SpoolError
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
 from gsmtp.delivery.pool import ConnectionPool, HopHealth
+from gsmtp.delivery.sockets import green_connect
 from gsmtp.delivery.transport import Job, Outcome, Throttled, Tools
 from gsmtp.delivery.transports.webhook import WebhookTransport
-from gsmtp.delivery.worker import green_connect
 from gsmtp.runtime.native import HubMailbox, NativePool
 from gsmtp.spool.base import StoredBody
 from tests.delivery.kit import envelope, resolver, stored

@@ -233,6 +233,8 @@ class SmtpTransport(Transport):
                 context = plan.contexts.get(securing.tls, self.tools.native)
             except TlsFileError as error:
                 raise DeliveryError(f"451 4.3.5 [internal] {error.option.name}: {error}") from error
+        from gsmtp.delivery.sockets import lean  # gevent, which `gsmtp check` does without
+
         limits = plan.limits
         started = time.monotonic()
         try:
@@ -245,7 +247,7 @@ class SmtpTransport(Transport):
         knows_chunking = (address.ip, address.port) not in self._no_chunking
         terms = Terms(securing.use, plan.xclient, plan.identity, knows_chunking)
         client = Client(plan.mode, plan.hello_name, str(address), remote_ip(sock), terms)
-        connection = Connection(sock, client, address)
+        connection = Connection(lean(sock), client, address)
         if observer is not None:
             connection.observer = observer
             observer.event(f"connected to {address}")
