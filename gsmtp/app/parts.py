@@ -159,6 +159,11 @@ class Parts(ABC):
         return self._spool
 
     @property
+    def host(self) -> Host:
+        """What sessions of the console share."""
+        return self._host
+
+    @property
     def datasources(self) -> Datasources:
         """What modules and stores ask."""
         return self._resources.datasources

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gsmtp.control.host import Host
 
@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from gsmtp.control.operations import Operations
     from gsmtp.control.transaction import Transaction
     from gsmtp.core.records import Peering
+
+
+class Closable(Protocol):
+    """What is open while an answer is sent."""
+
+    def close(self) -> None:
+        """Let it go. May be called twice."""
 
 
 @dataclass(slots=True)
@@ -28,6 +35,7 @@ class Console:
         host: what all sessions share.
         view: the options that hold for the session, None in tests without a socket.
         peering: both ends, for records; likewise.
+        streams: what workers have to say, until the answer is sent.
     """
 
     operations: Operations
@@ -36,3 +44,9 @@ class Console:
     host: Host = field(default_factory=Host)
     view: View | None = None
     peering: Peering | None = None
+    streams: list[Closable] = field(default_factory=list)
+
+    def release(self) -> None:
+        """The answer is sent, or nobody wants the rest of it."""
+        while self.streams:
+            self.streams.pop().close()

@@ -121,10 +121,21 @@ def perform(console: Console, request: Request) -> Answer:
         elif request.form == "xml":
             lines = _begun(_xml(command.name, output))
         else:
-            lines = _begun(output.lines)
+            lines = _begun(_text(output))
     except CommandError as error:
         return refused(str(error), request.form)
-    return Answer(True, "", lines)
+    return Answer(output.is_whole, output.remark, lines)
+
+
+def _text(output: Output) -> Iterable[str]:
+    return output.lines if output.broken is None else _ended(output, output.lines)
+
+
+def _ended(output: Output, lines: Iterable[str]) -> Iterator[str]:
+    """Lines, and what is to be said when some are missing."""
+    yield from lines
+    if output.broken is not None and (reason := output.broken()):
+        yield f"({reason})"
 
 
 def _begun(lines: Iterable[str]) -> Iterable[str]:
@@ -163,7 +174,14 @@ def _json(output: Output) -> Iterator[str]:
         if previous is not None:
             yield previous + ","
         previous = json.dumps(one, ensure_ascii=False, default=str)
+    _need_all(output)
     yield from (line for line in (previous, "]") if line is not None)
+
+
+def _need_all(output: Output) -> None:
+    """Data that isn't all there has no end. Raises CommandError."""
+    if output.broken is not None and (reason := output.broken()):
+        raise CommandError(reason)
 
 
 def _xml(name: str, output: Output) -> Iterator[str]:
@@ -173,6 +191,7 @@ def _xml(name: str, output: Output) -> Iterator[str]:
     items = data if isinstance(data, Iterator) else (data,)
     for one in items:
         yield from _elements("item" if isinstance(data, Iterator) else "", one, "  ")
+    _need_all(output)
     yield f"</{root}>"
 
 

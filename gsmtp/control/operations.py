@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from gsmtp.config.scopes import Configuration
     from gsmtp.config.tree import Tree
+    from gsmtp.control.host import Host
     from gsmtp.control.workers import Workers
     from gsmtp.datasource.store import Datasources
     from gsmtp.delivery.queue import Delivery
@@ -33,6 +34,7 @@ class Operations(Protocol):
         datasources: what modules and stores ask.
         started_wall: seconds since the epoch.
         workers: the processes that serve, None where this one does. A parent has no mail, sessions or spool itself.
+        host: what all sessions of the console share; a worker has one, too, for its part of commands.
     """
 
     @property
@@ -57,6 +59,8 @@ class Operations(Protocol):
     def started_wall(self) -> float: ...
     @property
     def workers(self) -> Workers | None: ...
+    @property
+    def host(self) -> Host: ...
 
     def reload_now(self, path: str | None = None) -> None:
         """Read the files anew and let them take effect. Blocks. Raises ConfigError with all problems laid out."""

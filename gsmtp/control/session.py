@@ -119,7 +119,7 @@ class ControlSession:
         try:
             if self._greet():
                 self._serve()
-        except Gone as gone:
+        except (Gone, CommandError) as gone:  # or an answer can't be gone on with
             if str(gone) != "peer closed":
                 self._operations.service.events.event(
                     "info", "control", str(gone), session=self._peering.connection_id, user=self.user or None
@@ -201,6 +201,7 @@ class ControlSession:
                 try:
                     self._answer(self._do(console, view, line))
                 finally:
+                    console.release()
                     self.is_busy = False
                 if self._listener.host.is_closing:
                     return

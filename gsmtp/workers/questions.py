@@ -10,7 +10,11 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 
+import gevent
+
+from gsmtp.control import across
 from gsmtp.control.operations import Operations
+from gsmtp.core.errors import GsmtpError
 from gsmtp.runtime.channel import Json, Question
 
 Answerer = Callable[[Operations, Question], Json]
@@ -39,3 +43,11 @@ def counters(operations: Operations, _question: Question) -> Json:
         "delivery": asdict(delivery.stats()),
         "spool": asdict(operations.spool.counters),
     }
+
+
+@question(across.QUESTION)
+def command(operations: Operations, asked: Question) -> Json:
+    """A command of the console: this worker's part of it goes onto the descriptor that came along."""
+    if len(asked.fds) != 1:
+        raise GsmtpError("one descriptor is expected")
+    gevent.spawn(across.answer, operations, asked.body, asked.fds[0])

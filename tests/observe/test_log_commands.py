@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import cast
 
-from gsmtp.control.commands import paniclog, reopen_logs
+from gsmtp.control.command import COMMANDS
+from gsmtp.control.commands import paniclog as _paniclog  # noqa: F401 - registers it
+from gsmtp.control.commands import reopen_logs
 from gsmtp.control.console import Console
 from gsmtp.control.operations import Operations
 from tests.support.inprocess import running
@@ -23,7 +25,9 @@ def test_paniclog_shows_the_last_ten_of_each_level(tmp_path: Path) -> None:
         for number in range(12):
             events.event("error", "spool", f"trouble {number}")
         events.event("critical", "net", "lost a socket", address="127.0.0.1:25")
-        output = paniclog.paniclog(console, ())
+        found = COMMANDS.get("paniclog")
+        assert found is not None
+        output = found.run(console, ())
         lines = tuple(output.lines)
         assert len(lines) == 11
         stamp = r"\[[A-Z][a-z]{2} \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\]"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, command, gathered
+from gsmtp.control.parts import Parts, Row, by, grouped, total
 from gsmtp.datasource.result import DatasourceError
 
 if TYPE_CHECKING:
@@ -27,20 +28,19 @@ def _share(part: int, whole: int) -> int:
     return round(100 * part / whole) if whole else 0
 
 
-def _row(datasource: Datasource) -> tuple[str, str]:
-    counts = datasource.cache.counts
-    lookups = counts.hits + counts.misses + counts.pending
-    deleted = counts.removed_manually + counts.removed_old + counts.removed_full
-    looked = f"{_share(counts.hits, lookups):3} {_share(counts.misses, lookups):3} {_share(counts.pending, lookups):3}"
+def _lines(row: Row) -> tuple[str, str]:
+    lookups = row["hits"] + row["misses"] + row["pending"]
+    deleted = row["removed_manually"] + row["removed_old"] + row["removed_full"]
+    looked = f"{_share(row['hits'], lookups):3} {_share(row['misses'], lookups):3} {_share(row['pending'], lookups):3}"
     gone = (
-        f"{_share(counts.removed_manually, deleted):3} {_share(counts.removed_old, deleted):3} "
-        f"{_share(counts.removed_full, deleted):3}"
+        f"{_share(row['removed_manually'], deleted):3} {_share(row['removed_old'], deleted):3} "
+        f"{_share(row['removed_full'], deleted):3}"
     )
-    numbers = f"{len(datasource.cache):5} {looked}{lookups:9} {counts.inserts:8} {gone}{deleted:7}"
-    return datasource.name[:_NAME_SHOWN], f"{'':22} {numbers}"
+    numbers = f"{row['entries']:5} {looked}{lookups:9} {row['inserts']:8} {gone}{deleted:7}"
+    return row["name"][:_NAME_SHOWN], f"{'':22} {numbers}"
 
 
-def _data(datasource: Datasource) -> dict[str, object]:
+def _data(datasource: Datasource) -> Row:
     counts = datasource.cache.counts
     return {
         "name": datasource.name,
@@ -55,9 +55,13 @@ def _data(datasource: Datasource) -> dict[str, object]:
     }
 
 
-def _table(datasources: Sequence[Datasource]) -> Output:
-    rows = [line for datasource in datasources for line in _row(datasource)]
-    return Output((*_HEAD, *rows), [_data(datasource) for datasource in datasources])
+def _table(parts: Parts) -> Output:
+    rows = [total(rows) for rows in grouped(parts.merged(by("name")), "name")]
+    return Output((*_HEAD, *(line for row in rows for line in _lines(row))), rows)
+
+
+def _all(console: Console, words: Sequence[str]) -> list[Row]:
+    return [_data(datasource) for datasource in _sorted(console)]
 
 
 def _sorted(console: Console) -> list[Datasource]:
@@ -73,22 +77,33 @@ def _named(console: Console, words: Sequence[str], what: str) -> Datasource:
         raise CommandError(str(error)) from None
 
 
-@command("ds_core stats", help="Shows the caches of all Datasources: lookups, inserts and deletions.")
-def ds_core_stats(console: Console, words: Sequence[str]) -> Output:
+@gathered(
+    "ds_core stats",
+    _all,
+    help="Shows the caches of all Datasources: lookups, inserts and deletions.",
+    here_too=True,
+)
+def ds_core_stats(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """The table of all."""
-    return _table(_sorted(console))
+    return _table(parts)
 
 
-@command("cache stats", help="As ds_core stats: the caches of all Datasources.")
-def cache_stats(console: Console, words: Sequence[str]) -> Output:
+@gathered("cache stats", _all, help="As ds_core stats: the caches of all Datasources.", here_too=True)
+def cache_stats(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """The table of all."""
-    return _table(_sorted(console))
+    return _table(parts)
 
 
-@command("cache stat", syntax="cache stat NAME", help="Shows the cache of one Datasource.")
-def cache_stat(console: Console, words: Sequence[str]) -> Output:
+@gathered(
+    "cache stat",
+    lambda console, words: [_data(_named(console, words, "cache stat"))],
+    syntax="cache stat NAME",
+    help="Shows the cache of one Datasource.",
+    here_too=True,
+)
+def cache_stat(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """The table of one."""
-    return _table([_named(console, words, "cache stat")])
+    return _table(parts)
 
 
 @command("cache list", help="Lists the Datasources.")
@@ -98,11 +113,23 @@ def cache_list(console: Console, words: Sequence[str]) -> Output:
     return Output(tuple(names), names)
 
 
-@command("ds_core flush", syntax="ds_core flush [cache] NAME", help="Forgets all results of a Datasource.")
-def ds_core_flush(console: Console, words: Sequence[str]) -> Output:
-    """Forget them and say how many they were."""
+def _flush(console: Console, words: Sequence[str]) -> Row:
     if len(words) == 2 and str(words[0]).lower() == "cache":
         words = words[1:]
     datasource = _named(console, words, "ds_core flush")
-    count = datasource.flush()
-    return Output((f"flushed {count} entries from cache '{datasource.name}'",), {"flushed": count})
+    return {"name": datasource.name, "flushed": datasource.flush()}
+
+
+@gathered(
+    "ds_core flush",
+    _flush,
+    syntax="ds_core flush [cache] NAME",
+    help="Forgets all results of a Datasource.",
+    changes=True,
+    here_too=True,
+)
+def ds_core_flush(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Forget them and say how many they were."""
+    row = total(parts.values)
+    line = f"flushed {row['flushed']} entries from cache '{row['name']}'"
+    return Output((line,), {"flushed": row["flushed"]})

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row, by, grouped
 from gsmtp.policy.modules import cidrdb
 
 if TYPE_CHECKING:
@@ -22,20 +23,22 @@ def _running() -> cidrdb.CidrDb:
     return running
 
 
-@command("cidrdb list", help="Lists the tables of networks and when each is loaded anew.")
-def list_tables(console: Console, words: Sequence[str]) -> Output:
-    """One line a table."""
+def _tables(console: Console, words: Sequence[str]) -> list[Row]:
     if words:
         raise CommandError("cidrdb list takes no words")
     tables = [_running().tables[name] for name in sorted(_running().tables)]
-    lines = (f"{one.name} [refresh in {one.due_in_s} seconds]" for one in tables)
-    data = [{"name": one.name, "refresh_in": one.due_in_s, "entries": one.table.entries} for one in tables]
+    return [{"name": one.name, "refresh_in": one.due_in_s, "entries": one.table.entries} for one in tables]
+
+
+@gathered("cidrdb list", _tables, help="Lists the tables of networks and when each is loaded anew.")
+def list_tables(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """One line a table; each worker loads its own, the next of them is told of."""
+    data = [min(rows, key=by("refresh_in")) for rows in grouped(parts.merged(by("name")), "name")]
+    lines = (f"{one['name']} [refresh in {one['refresh_in']} seconds]" for one in data)
     return Output(tuple(lines), data)
 
 
-@command("cidrdb reload", syntax="cidrdb reload NAME", help="Loads a table of networks now.")
-def reload(console: Console, words: Sequence[str]) -> Output:
-    """Load it and say how many entries there are."""
+def _load(console: Console, words: Sequence[str]) -> Row:
     if len(words) != 1:
         raise CommandError("cidrdb reload wants the name of a table")
     name = str(words[0])
@@ -45,4 +48,14 @@ def reload(console: Console, words: Sequence[str]) -> Output:
         raise CommandError(f"there is no table '{name}'") from None
     except ValueError as error:
         raise CommandError(f"{name} keeps what it has: {error}") from None
-    return Output((f"{name}: {entries} entries",), {"name": name, "entries": entries})
+    return {"name": name, "entries": entries}
+
+
+@gathered("cidrdb reload", _load, syntax="cidrdb reload NAME", help="Loads a table of networks now.", changes=True)
+def reload(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Load it and say how many entries there are; when they are not the same everywhere, in each worker."""
+    rows = list(parts.values)
+    if len({row["entries"] for row in rows}) == 1:
+        rows = rows[:1]
+    lines = (f"{row['name']}: {row['entries']} entries" for row in rows)
+    return Output(tuple(lines), rows[0] if len(rows) == 1 else rows)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from gsmtp.control.command import COMMANDS, CommandError, Output, command
+from gsmtp.control.command import COMMANDS, CommandError, Output, command, gathered
+from gsmtp.control.parts import Parts, Row, by, grouped, total
 from gsmtp.core.counters import COUNTERS
 
 if TYPE_CHECKING:
@@ -20,74 +21,114 @@ _SEMANTICS: Final = "strict"
 """What Momentum calls counters of which there is one copy in memory; ours all are."""
 
 
-@command("counter list", help="All counters: value, time of the last reset, name.")
-def list_counters(console: Console, words: Sequence[str]) -> Output:
-    """A table."""
+def _counted(console: Console, words: Sequence[str]) -> list[Row]:
     if words:
         raise CommandError("counter list takes no words")
-    found = COUNTERS.all()
+    return [{"name": name, "value": one.value, "reset": one.reset_wall} for name, one in COUNTERS.all()]
+
+
+@gathered("counter list", _counted, help="All counters: value, time of the last reset, name.", here_too=True)
+def list_counters(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """A table. With workers each counts for itself, and here are the sums."""
+    data = [_sum(rows) for rows in grouped(parts.merged(by("name")), "name")]
     lines = [_HEAD]
-    for name, counter in found:
-        stamp = time.strftime("%Y-%m-%d@%H:%M:%S", time.localtime(counter.reset_wall))
-        lines.append(f"{counter.value:<6} {stamp}    {_SEMANTICS:<8} {name}")
-    lines += ["", f"{len(found)} counters listed."]
-    data = [
-        {"name": name, "value": counter.value, "reset": counter.reset_wall, "semantics": _SEMANTICS}
-        for name, counter in found
-    ]
+    for row in data:
+        stamp = time.strftime("%Y-%m-%d@%H:%M:%S", time.localtime(row["reset"]))
+        lines.append(f"{row['value']:<6} {stamp}    {_SEMANTICS:<8} {row['name']}")
+    lines += ["", f"{len(data)} counters listed."]
     return Output(tuple(lines), data)
 
 
-@command(
-    "counter add",
-    syntax="counter add NAME NUMBER",
-    help="Adds a number, which may be negative; a counter that isn't there is made.",
-)
-def add(console: Console, words: Sequence[str]) -> Output:
-    """Its value then."""
+def _sum(rows: Sequence[Row]) -> Row:
+    return {**total(rows), "reset": max(row["reset"] for row in rows), "semantics": _SEMANTICS}
+
+
+def _value(name: str) -> int:
+    return next((counter.value for known, counter in COUNTERS.all() if known == name), 0)
+
+
+def _added(words: Sequence[str]) -> tuple[str, int]:
     try:
         name, delta = str(words[0]), int(words[1])
         if len(words) != 2:
             raise IndexError
     except (IndexError, ValueError):
         raise CommandError("a name and a whole number are expected: counter add NAME NUMBER") from None
-    return _added(name, delta)
+    return name, delta
 
 
-@command("counter increment", syntax="counter increment NAME", help="Adds one; a counter that isn't there is made.")
-def increment(console: Console, words: Sequence[str]) -> Output:
+@gathered(
+    "counter add",
+    lambda console, words: _value(_added(words)[0]),
+    syntax="counter add NAME NUMBER",
+    help="Adds a number, which may be negative; a counter that isn't there is made.",
+    here_too=True,
+)
+def add(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Its value then; counted here, beside what workers count."""
+    return _add(*_added(words), parts)
+
+
+@gathered(
+    "counter increment",
+    lambda console, words: _value(_name(words, "increment")),
+    syntax="counter increment NAME",
+    help="Adds one; a counter that isn't there is made.",
+    here_too=True,
+)
+def increment(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """Its value then."""
-    return _added(_name(words, "increment"), 1)
+    return _add(_name(words, "increment"), 1, parts)
 
 
-def _added(name: str, delta: int) -> Output:
+def _add(name: str, delta: int, parts: Parts) -> Output:
     try:
-        value = COUNTERS.add(name, delta)
+        COUNTERS.add(name, delta)
     except ValueError as error:
         raise CommandError(str(error)) from None
+    value = sum(parts.values) + delta
     return Output((f"{name} = {value}",), {"name": name, "value": value})
 
 
-@command("counter reset", syntax="counter reset NAME", help="Sets a counter to 0.")
-def reset(console: Console, words: Sequence[str]) -> Output:
-    """Set it."""
-    name = _name(words, "reset")
+def _reset(console: Console, words: Sequence[str]) -> bool:
     try:
-        COUNTERS.reset(name)
+        COUNTERS.reset(_name(words, "reset"))
     except KeyError:
-        raise CommandError(f"there is no counter {name}") from None
+        return False
+    return True
+
+
+@gathered(
+    "counter reset", _reset, syntax="counter reset NAME", help="Sets a counter to 0.", changes=True, here_too=True
+)
+def reset(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Set it."""
+    name = _there(words, parts)
     return Output((f"{name} = 0",), {"name": name, "value": 0})
 
 
-@command("counter unlink", syntax="counter unlink NAME", help="Forgets a counter.")
-def unlink(console: Console, words: Sequence[str]) -> Output:
-    """Forget it."""
-    name = _name(words, "unlink")
+def _unlink(console: Console, words: Sequence[str]) -> bool:
     try:
-        COUNTERS.unlink(name)
+        COUNTERS.unlink(_name(words, "unlink"))
     except KeyError:
-        raise CommandError(f"there is no counter {name}") from None
+        return False
+    return True
+
+
+@gathered(
+    "counter unlink", _unlink, syntax="counter unlink NAME", help="Forgets a counter.", changes=True, here_too=True
+)
+def unlink(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Forget it."""
+    name = _there(words, parts)
     return Output((f"{name} is gone.",), {"name": name})
+
+
+def _there(words: Sequence[str], parts: Parts) -> str:
+    name = str(words[0])
+    if not any(parts.values):
+        raise CommandError(f"there is no counter {name}")
+    return name
 
 
 @command("counter help", help="What there is to do with counters.")

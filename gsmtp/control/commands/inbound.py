@@ -8,12 +8,13 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from gsmtp.config.suggest import did_you_mean
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row, mark, total
 from gsmtp.control.reconfigure import off_the_hub
 from gsmtp.core.address import parse_network
 
@@ -27,7 +28,7 @@ _SERVICES: Final = ("SMTP", "Control")
 _COUNT: Final = "count SERVICE [BITS | BITS-BITS | NETWORK]"
 
 
-def _row(connection: Connection, now_mono: float) -> dict[str, object]:
+def _row(connection: Connection, now_mono: float) -> Row:
     facts = connection.facts
     family = _FAMILIES.get(connection.family, "?")
     is_unix = family == "Unix" and not facts.client_port
@@ -45,46 +46,65 @@ def _row(connection: Connection, now_mono: float) -> dict[str, object]:
     }
 
 
-def _line(row: dict[str, object]) -> str:
+def _line(row: Row) -> str:
     floating = "  [floating]" if row["floating"] else ""
     return (
         f"{row['fd']}: [inbound/{row['handler']}] {row['family']} {row['client']} {row['state']} "
-        f"(for {row['seconds']:.3f}s){floating}"
+        f"(for {row['seconds']:.3f}s){floating}{mark(row)}"
     )
 
 
-def _rows(console: Console) -> Iterator[dict[str, object]]:
+def _rows(console: Console) -> Iterator[Row]:
     for connection in sorted(console.operations.service.connections, key=lambda one: one.descriptor):
         if not connection.is_closed:  # it may have gone while those before it were sent
             yield _row(connection, time.monotonic())
 
 
-@command(
+def _sessions(console: Console, words: Sequence[str]) -> Iterator[Row]:
+    if words:
+        raise CommandError("show inbound takes no words")
+    return _rows(console)
+
+
+@gathered(
     "show inbound",
+    _sessions,
     help="One line a session for mail: descriptor, client, state, how long it has been silent. [floating]: a hook, a "
     "store or the disk is at work for it.",
 )
-def show_inbound(console: Console, words: Sequence[str]) -> Output:
+def show_inbound(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """All sessions, made while they are sent."""
-    if words:
-        raise CommandError("show inbound takes no words")
-    return Output((_line(row) for row in _rows(console)), _rows(console))
+    rows = parts.marked()
+    return Output(map(_line, rows), rows)
 
 
-@command(
-    "count",
-    syntax=_COUNT,
-    help="Sessions by network: with BITS one line for each network of that prefix length that has any, with NETWORK "
-    "their number in it. SERVICE is SMTP or Control.",
-)
-def count(console: Console, words: Sequence[str]) -> Output:
-    """Count the clients of a service."""
+def _clients(console: Console, words: Sequence[str]) -> Row:
+    """Sessions by address; those of the console are where that is."""
     if not 1 <= len(words) <= 2:
         raise CommandError(f"a service is expected: {_COUNT}")
     service = str(words[0])
-    addresses = _addresses(console, service)
+    if service == "SMTP":
+        return Counter(one.facts.client_ip or "127.0.0.1" for one in console.operations.service.connections)
+    if service == "Control":
+        return Counter(seat.client_ip or "127.0.0.1" for seat in console.host.seats)
+    hint = did_you_mean(service, _SERVICES) or f"there is: {', '.join(_SERVICES)}"
+    raise CommandError(f"unknown service '{service}'; {hint}")
+
+
+@gathered(
+    "count",
+    _clients,
+    syntax=_COUNT,
+    help="Sessions by network: with BITS one line for each network of that prefix length that has any, with NETWORK "
+    "their number in it. SERVICE is SMTP or Control.",
+    here_too=True,
+)
+def count(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Count the clients of a service."""
+    service = str(words[0])
+    addresses = total(parts.values)
     if len(words) == 1:
-        return _total(len(addresses), service, None)
+        return _total(sum(addresses.values()), service, None)
     what = str(words[1])
     low, _, high = what.partition("-")
     if low.isdigit() and (not high or high.isdigit()):
@@ -93,7 +113,8 @@ def count(console: Console, words: Sequence[str]) -> Output:
         network = parse_network(what)
     except ValueError as error:
         raise CommandError(f"'{what}' is neither a prefix length nor a network: {error}") from None
-    return _total(sum(ip_address(one) in network for one in addresses), service, str(network))
+    inside = (number for one, number in addresses.items() if ip_address(one) in network)
+    return _total(sum(inside), service, str(network))
 
 
 def _total(number: int, service: str, network: str | None) -> Output:
@@ -101,22 +122,12 @@ def _total(number: int, service: str, network: str | None) -> Output:
     return Output((line,), {"service": service, "network": network, "sessions": number})
 
 
-def _addresses(console: Console, service: str) -> list[str]:
-    if service == "SMTP":
-        return [connection.facts.client_ip or "127.0.0.1" for connection in console.operations.service.connections]
-    if service == "Control":
-        return [seat.client_ip or "127.0.0.1" for seat in console.host.seats]
-    hint = did_you_mean(service, _SERVICES) or f"there is: {', '.join(_SERVICES)}"
-    raise CommandError(f"unknown service '{service}'; {hint}")
-
-
-def tally(service: str, addresses: Sequence[str], low: int, high: int) -> Output:
-    """Addresses by network. Runs in a native thread."""
+def tally(service: str, by_address: Mapping[str, int], low: int, high: int) -> Output:
+    """Sessions by network. Runs in a native thread."""
     if not 0 <= low <= high <= 128:
         raise CommandError("a prefix length is 0 to 128, and the lower one comes first")
     lines = [f"Displaying '{service}' from /{low} to /{high}"]
     data = []
-    by_address = Counter(addresses)
     for bits in range(low, high + 1):
         found: Counter[str] = Counter()
         for text, number in by_address.items():

@@ -8,20 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row
 from gsmtp.policy import audit
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
 
 
-@command(
-    "inbound_audit show ip",
-    syntax="inbound_audit show ip ADDRESS[/LENGTH]",
-    help="Shows connections, receptions and rejections of a client or network in each window: seconds/windows back.",
-)
-def show_ip(console: Console, words: Sequence[str]) -> Output:
-    """One line a kind and window."""
+def _counted(console: Console, words: Sequence[str]) -> list[Row]:
     if len(words) != 1:
         raise CommandError("inbound_audit show ip wants an address or a network, such as 192.0.2.0/24")
     running = audit.current()
@@ -36,5 +31,18 @@ def show_ip(console: Console, words: Sequence[str]) -> Output:
                 except ValueError as error:
                     raise CommandError(str(error)) from None
                 rows.append({"kind": kind, "seconds": seconds, "back": back, "count": count})
+    return rows
+
+
+@gathered(
+    "inbound_audit show ip",
+    _counted,
+    syntax="inbound_audit show ip ADDRESS[/LENGTH]",
+    help="Shows connections, receptions and rejections of a client or network in each window: seconds/windows back.",
+)
+def show_ip(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """One line a kind and window."""
+    counts = [sum(row["count"] for row in same) for same in zip(*parts.values, strict=True)]
+    rows = [{**row, "count": count} for row, count in zip(parts.values[0], counts, strict=True)]
     lines = (f"{str(row['kind']).capitalize()} {row['seconds']}/{row['back']}: {row['count']}" for row in rows)
     return Output(tuple(lines), {"network": str(words[0]), "counts": rows})

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row, total
 from gsmtp.control.reconfigure import off_the_hub
 from gsmtp.core.errors import SpoolError
 from gsmtp.core.ids import number as id_number
 from gsmtp.spool.actions import ACTIONS, Action
-from gsmtp.spool.base import QueuedMessage, QueuedRecipient, State, StoredBody
+from gsmtp.spool.base import QueuedMessage, State, StoredBody
 from gsmtp.spool.selection import Selection
 
 if TYPE_CHECKING:
@@ -30,24 +31,39 @@ _MOST_IN_DATA: Final = 1 << 20
 # --- what there is to see
 
 
-@command(
-    "message details",
-    syntax=_DETAILS,
-    help="What is known of a message, for each of its recipients; with `body` its text instead, with `full` both.",
-)
-def details(console: Console, words: Sequence[str]) -> Output:
-    """One block a recipient, and the text line by line."""
+def _found(console: Console, words: Sequence[str]) -> Iterator[Row]:
+    """A row a recipient, then the text piece by piece; nothing where the message isn't."""
+    what = _what(words)
+    message = off_the_hub(console.operations, _look, console.operations.spool.base, _id(words[-1]))
+    if message is None:
+        return iter(())
+    body = _body(console, message) if what else None
+    rows = _data(message) if what != "body" else iter(())
+    return rows if body is None else itertools.chain(rows, _pieces(console, body))
+
+
+def _what(words: Sequence[str]) -> str:
     what = str(words[0]).lower() if len(words) == 2 else ""
     if len(words) not in (1, 2) or what not in ("", "full", "body"):
         raise CommandError(f"an id is expected: {_DETAILS}")
-    message = off_the_hub(console.operations, _look, console.operations.spool.base, _id(words[-1]))
-    body = _body(console, message) if what else None
-    lines: Iterator[str] = iter(())
-    if what != "body":
-        lines = itertools.chain.from_iterable(_block(message, one) for one in message.recipients)
-    if body is not None:
-        lines = itertools.chain(lines, ("",) if what == "full" else (), _text(_pieces(console, body)))
-    return Output(lines, _data(console, message, what, body))
+    return what
+
+
+@gathered(
+    "message details",
+    _found,
+    syntax=_DETAILS,
+    help="What is known of a message, for each of its recipients; with `body` its text instead, with `full` both.",
+)
+def details(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """One block a recipient, and the text line by line."""
+    what = _what(words)
+    rows = itertools.chain.from_iterable(parts.values)  # one process has it
+    first = next(rows, None)
+    if first is None:
+        raise CommandError(_gone(_id(words[-1])))
+    rows = itertools.chain((first,), rows)
+    return Output(_lines(rows, what), _items(rows))
 
 
 def _id(word: str) -> str:
@@ -59,7 +75,7 @@ def _id(word: str) -> str:
     return text
 
 
-def _look(base: str, message_id: str) -> QueuedMessage:
+def _look(base: str, message_id: str) -> QueuedMessage | None:
     """In a native thread, with a connection of its own."""
     from gsmtp.spool.inspect import Inspector
 
@@ -71,28 +87,48 @@ def _look(base: str, message_id: str) -> QueuedMessage:
             inspector.close()
     except SpoolError as error:
         raise CommandError(str(error)) from None
-    if found is None or found.envelope.message_id != message_id:
-        raise CommandError(_gone(message_id))
-    return found
+    return found if found is not None and found.envelope.message_id == message_id else None
 
 
 def _gone(message_id: str) -> str:
     return f"there is no message {message_id}: it was delivered, bounced or removed, or never came"
 
 
-def _block(message: QueuedMessage, one: QueuedRecipient) -> Iterator[str]:
+def _lines(rows: Iterator[Row], what: str) -> Iterator[str]:
+    rest = b""
+    is_first = what == "full"
+    for row in rows:
+        if "text" not in row:
+            yield from _block(row)
+            continue
+        if is_first:
+            yield ""
+            is_first = False
+        *lines, rest = (rest + _bytes(row)).split(b"\n")
+        for line in lines:
+            yield _readable(line.removesuffix(b"\r"))
+    if rest:
+        yield _readable(rest)
+
+
+def _bytes(row: Row) -> bytes:
+    text: str = row["text"]
+    return text.encode("latin-1")
+
+
+def _block(row: Row) -> Iterator[str]:
     """The documented lines for one recipient."""
-    envelope = message.envelope
-    yield f"Message: {envelope.message_id}"
+    due = row["next_try"]
+    yield f"Message: {row['id']}"
     yield "Message Type: full message"
-    yield _named("Created", _moment(envelope.received_wall))
-    yield _named("Next Attempt", _moment(one.due_wall) if one.state == State.QUEUED else f"none, it is {one.state}")
-    yield _named("Retries", str(one.attempts))
-    yield _named("Received Via", _way(message))
-    yield _named("Sender", envelope.reverse_path)
-    yield _named("Recipient", one.address)
-    yield _named("Code", one.reply)
-    yield _named("Size", str(envelope.size_bytes))
+    yield _named("Created", _moment(row["created"]))
+    yield _named("Next Attempt", f"none, it is {row['state']}" if due is None else _moment(due))
+    yield _named("Retries", str(row["attempts"]))
+    yield _named("Received Via", row["received_via"])
+    yield _named("Sender", row["sender"])
+    yield _named("Recipient", row["recipient"])
+    yield _named("Code", row["reply"])
+    yield _named("Size", str(row["size"]))
 
 
 def _named(label: str, value: str) -> str:
@@ -109,10 +145,10 @@ def _way(message: QueuedMessage) -> str:
     return message.envelope.protocol + (f" {ip} ({'IPv6' if ':' in ip else 'IPv4'})" if ip else "")
 
 
-def _data(console: Console, message: QueuedMessage, what: str, body: StoredBody | None) -> Iterator[dict[str, object]]:
-    """One item a recipient, and one for the text."""
+def _data(message: QueuedMessage) -> Iterator[Row]:
+    """A row a recipient."""
     envelope = message.envelope
-    for one in message.recipients if what != "body" else ():
+    for one in message.recipients:
         yield {
             "id": envelope.message_id,
             "created": envelope.received_wall,
@@ -128,13 +164,21 @@ def _data(console: Console, message: QueuedMessage, what: str, body: StoredBody 
             "in_doubt_since": one.doubt_wall or None,
             "history": [dataclasses.asdict(past) for past in one.history],
         }
-    if body is not None:
-        text = bytearray()
-        for piece in _pieces(console, body):
-            text += piece
-            if len(text) >= _MOST_IN_DATA:
-                break
-        yield {"body": _readable(bytes(text[:_MOST_IN_DATA])), "is_whole": body.size_bytes <= _MOST_IN_DATA}
+
+
+def _items(rows: Iterator[Row]) -> Iterator[Row]:
+    """An item a recipient, and one for the beginning of the text."""
+    text: bytearray | None = None
+    for row in rows:
+        if "text" not in row:
+            yield row
+            continue
+        text = text or bytearray()
+        text += _bytes(row)
+        if len(text) > _MOST_IN_DATA:
+            break
+    if text is not None:
+        yield {"body": _readable(bytes(text[:_MOST_IN_DATA])), "is_whole": len(text) <= _MOST_IN_DATA}
 
 
 def _body(console: Console, message: QueuedMessage) -> StoredBody:
@@ -144,24 +188,15 @@ def _body(console: Console, message: QueuedMessage) -> StoredBody:
         raise CommandError(f"the text can't be read: {error}") from None
 
 
-def _pieces(console: Console, body: StoredBody) -> Iterator[bytes]:
-    """The text; a large one is read piece by piece in native threads, while the answer is sent."""
+def _pieces(console: Console, body: StoredBody) -> Iterator[Row]:
+    """The text, a code point an octet; a large one is read in native threads, while the answer is sent."""
     pieces = body.pieces()
+    yield {"text": ""}
     try:
         while piece := off_the_hub(console.operations, next, pieces, b""):
-            yield piece
+            yield {"text": piece.decode("latin-1")}
     except OSError as error:  # the answer is under way: it was delivered meanwhile, or the disk is broken
-        yield f"(the text can't be read: {error.strerror})\n".encode()
-
-
-def _text(pieces: Iterator[bytes]) -> Iterator[str]:
-    rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield _readable(line.removesuffix(b"\r"))
-    if rest:
-        yield _readable(rest)
+        yield {"text": f"(the text can't be read: {error.strerror})\n"}
 
 
 def _readable(line: bytes) -> str:
@@ -171,40 +206,36 @@ def _readable(line: bytes) -> str:
 # --- what there is to do
 
 
-def _do(console: Console, words: Sequence[str], syntax: str, action: Action, said: str) -> Output:
-    """One action on all recipients of a message."""
-    from gsmtp.control.queue_work import change
+def _declare(name: str, text: str, action: Action, said: str) -> None:
+    """A command that does something to all recipients of a message."""
+    syntax = f"{name} ID"
 
-    if len(words) != 1:
-        raise CommandError(f"an id is expected: {syntax}")
-    message_id = _id(words[0])
-    result = change(console, Selection(ids=(message_id,)), action)
-    if not result.changed:
-        if result.busy:
+    def do(console: Console, words: Sequence[str]) -> Row:
+        from gsmtp.control.queue_work import change
+
+        if len(words) != 1:
+            raise CommandError(f"an id is expected: {syntax}")
+        result = change(console, Selection(ids=(_id(words[0]),)), action)
+        return {"changed": result.changed, "busy": result.busy, "passed_over": result.passed_over}
+
+    @gathered(name, do, syntax=syntax, help=text, changes=True)
+    def show(console: Console, words: Sequence[str], parts: Parts) -> Output:
+        message_id = _id(words[0])
+        result = total(parts.values)
+        if result["changed"]:
+            return Output((said,), {"id": message_id, "changed": result["changed"], "busy": result["busy"]})
+        if result["busy"]:
             raise CommandError(f"{message_id} is being delivered just now")
-        if result.passed_over:
+        if result["passed_over"]:
             raise CommandError(f"nothing of {message_id} is left to be done")
         raise CommandError(_gone(message_id))
-    return Output((said,), {"id": message_id, "changed": result.changed, "busy": result.busy})
 
 
-@command(
+_declare(
     "message retry",
-    syntax="message retry ID",
-    help="Tries a message now. What was held is released, and a dead letter replayed.",
+    "Tries a message now. What was held is released, and a dead letter replayed.",
+    ACTIONS["retry"],
+    "Message requeued for delivery",
 )
-def retry(console: Console, words: Sequence[str]) -> Output:
-    """All of its recipients."""
-    return _do(console, words, "message retry ID", ACTIONS["retry"], "Message requeued for delivery")
-
-
-@command("message fail", syntax="message fail ID", help="Gives a message up and tells its sender.")
-def fail(console: Console, words: Sequence[str]) -> Output:
-    """All of its recipients."""
-    return _do(console, words, "message fail ID", ACTIONS["bounce"], "Message failed")
-
-
-@command("message fail quiet", syntax="message fail quiet ID", help="Removes a message without a word to its sender.")
-def fail_quiet(console: Console, words: Sequence[str]) -> Output:
-    """All of its recipients."""
-    return _do(console, words, "message fail quiet ID", ACTIONS["delete"], "Message failed")
+_declare("message fail", "Gives a message up and tells its sender.", ACTIONS["bounce"], "Message failed")
+_declare("message fail quiet", "Removes a message without a word to its sender.", ACTIONS["delete"], "Message failed")

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row, mark
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
 
 
-@command("show outbound", help="One line a connection to a next hop: descriptor, protocol, hop and its address.")
-def show_outbound(console: Console, words: Sequence[str]) -> Output:
-    """All that are open."""
+def _connections(console: Console, words: Sequence[str]) -> list[Row]:
     from gsmtp.delivery.connection import CONNECTIONS
 
     if words:
@@ -34,5 +33,19 @@ def show_outbound(console: Console, words: Sequence[str]) -> Output:
                     "address": remote,
                 }
             )
-    lines = (f"{one['fd']}: [outbound/{one['handler']}] {one['host']} {one['family']} {one['address']}" for one in data)
-    return Output(tuple(lines), data)
+    return data
+
+
+@gathered(
+    "show outbound",
+    _connections,
+    help="One line a connection to a next hop: descriptor, protocol, hop and its address.",
+)
+def show_outbound(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """All that are open."""
+    rows = list(parts.marked())
+    lines = (
+        f"{one['fd']}: [outbound/{one['handler']}] {one['host']} {one['family']} {one['address']}{mark(one)}"
+        for one in rows
+    )
+    return Output(tuple(lines), rows)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row, total
 from gsmtp.control.queue_counts import queued
 
 if TYPE_CHECKING:
@@ -56,13 +57,12 @@ def counts(operations: Operations) -> dict[str, int]:
     }
 
 
-def numbers(console: Console) -> dict[str, int | float]:
-    """All numbers of the table by key."""
+def _now(console: Console, words: Sequence[str]) -> Row:
+    """The numbers of this process, those that only grow since the last reset."""
+    if words:
+        raise CommandError(f"'{' '.join(words)}' is too much: summary [reset]")
     operations = console.operations
-    statistics = console.host.statistics
     stats = operations.delivery.stats()
-    since = statistics.since(counts(operations))
-    passed_s = max(time.monotonic() - statistics.since_mono, 0.001)
     try:
         active, delayed = queued(console)
     except CommandError:  # all the other numbers are wanted more than ever then
@@ -73,15 +73,23 @@ def numbers(console: Console) -> dict[str, int | float]:
         "active_domains": operations.delivery.active_destinations,
         "active_queue": active,
         "delayed_queue": delayed,
-        "destaged_queue": 0,
-        "total_queue": active + delayed,
         "pending_dns_queries": operations.delivery.dns.pending,
-        **since,
-        "query_rate": round((since["dns_a_queries"] + since["dns_mx_queries"]) / passed_s, 2),
-        "delivery_rate": round(since["delivered"] / passed_s, 2),
-        "reception_rate": round(since["received"] / passed_s, 2),
+        **console.host.statistics.since(counts(operations)),
+    }
+
+
+def numbers(console: Console, found: Row) -> dict[str, int | float]:
+    """All numbers of the table by key, of those that were counted."""
+    passed_s = max(time.monotonic() - console.host.statistics.since_mono, 0.001)
+    return {
+        **found,
+        "destaged_queue": 0,
+        "total_queue": found["active_queue"] + found["delayed_queue"],
+        "query_rate": round((found["dns_a_queries"] + found["dns_mx_queries"]) / passed_s, 2),
+        "delivery_rate": round(found["delivered"] / passed_s, 2),
+        "reception_rate": round(found["received"] / passed_s, 2),
         "since_reset_s": int(passed_s),
-        "uptime_s": int(time.time() - operations.started_wall),
+        "uptime_s": int(time.time() - console.operations.started_wall),
     }
 
 
@@ -99,19 +107,26 @@ def table(found: dict[str, int | float]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-@command("summary", help="Sessions, queue, and what was received, delivered, refused and failed since the last reset.")
-def summary(console: Console, words: Sequence[str]) -> Output:
-    """The table."""
-    if words:
-        raise CommandError(f"'{' '.join(words)}' is too much: summary [reset]")
-    found = numbers(console)
-    return Output(table(found), found)
+@gathered(
+    "summary",
+    _now,
+    help="Sessions, queue, and what was received, delivered, refused and failed since the last reset.",
+)
+def summary(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """The table. A domain that several workers have mail for counts once for each in Active Domains."""
+    found = numbers(console, total(parts.values))
+    return Output(table(found), {key: found[key] for key, *_ in _ROWS})
 
 
-@command("summary reset", help="Counts messages and DNS queries from now on.")
-def reset(console: Console, words: Sequence[str]) -> Output:
-    """Forget what was counted."""
+def _reset(console: Console, words: Sequence[str]) -> Row:
     if words:
         raise CommandError("summary reset takes no words")
     console.host.statistics.reset(counts(console.operations))
+    return {}
+
+
+@gathered("summary reset", _reset, help="Counts messages and DNS queries from now on.", changes=True)
+def reset(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Forget what was counted."""
+    console.host.statistics.since_mono = time.monotonic()
     return Output(("statistics cleared.",), {"cleared": True})

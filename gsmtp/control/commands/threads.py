@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gsmtp.config.scopes import PREDEFINED_POOLS
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row, total
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
@@ -50,10 +51,10 @@ def _blocks(operations: Operations) -> Iterator[tuple[str, str, int, _Pool | Non
         yield threads.name, "native", threads.size, threads, max(threads.threads - threads.usage.running, 0)
 
 
-def _data(operations: Operations) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def _data(operations: Operations) -> list[Row]:
+    found: list[Row] = []
     for title, kind, size, pool, idle in _blocks(operations):
-        row: dict[str, object] = {"pool": title, "kind": kind, "concurrency": size, "invocations": 0}
+        row: Row = {"pool": title, "kind": kind, "concurrency": size, "invocations": 0}
         if pool is not None:
             usage = pool.usage
             row.update(
@@ -69,7 +70,7 @@ def _data(operations: Operations) -> list[dict[str, object]]:
     return found
 
 
-def block(row: dict[str, object]) -> list[str]:
+def block(row: Row) -> list[str]:
     """The documented lines of one pool; one that never worked has the first line only."""
     native = " (native)" if row["kind"] == "native" else ""
     lines = [f"{row['pool']} thread pool{native}: concurrency {row['concurrency']}"]
@@ -80,7 +81,7 @@ def block(row: dict[str, object]) -> list[str]:
         f"               Total invocations: {row['invocations']}",
         f"    Observed average concurrency: {row['observed_concurrency']:.2f}",
         f"          Thread pool saturation: {row['saturation']:6.2%}",
-        f"   Average wallclock time per op: {float(str(row['average_s'])) * 1000:.2f}ms",
+        f"   Average wallclock time per op: {row['average_s'] * 1000:.2f}ms",
         "",
         f"            Current thread count: {row['running']}",
         "  [inactive threads]",
@@ -88,35 +89,52 @@ def block(row: dict[str, object]) -> list[str]:
     ]
 
 
-@command("threads stats", help="How much each pool of threads has worked.")
-def stats(console: Console, words: Sequence[str]) -> Output:
-    """All pools."""
+def _stats(console: Console, words: Sequence[str]) -> list[Row]:
     if words:
         raise CommandError("threads stats takes no words")
-    rows = _data(console.operations)
+    return _data(console.operations)
+
+
+@gathered("threads stats", _stats, help="How much each pool of threads has worked.")
+def stats(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """All pools."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in (row for value in parts.values for row in value):
+        found.setdefault((row["pool"], row["kind"]), []).append(row)
+    rows = [_together(same) for same in found.values()]
     return Output(tuple(line for row in rows for line in block(row)), rows)
 
 
-@command("threads io queue", help="How many jobs wait for the IO pool.")
-def io_queue(console: Console, words: Sequence[str]) -> Output:
-    """Of green and native threads."""
-    return _queue(console, words, "IO")
+def _together(rows: Sequence[Row]) -> Row:
+    """The pools of one name in several processes as one; an operation's time is the average over all of them."""
+    if len(rows) == 1:
+        return rows[0]
+    row = total(rows)
+    used = [one for one in rows if "saturation" in one]
+    if used:
+        row["saturation"] = round(sum(one["saturation"] for one in used) / len(rows), 4)
+        took_s = sum(one["average_s"] * one["invocations"] for one in used)
+        row["average_s"] = round(took_s / row["invocations"], 6) if row["invocations"] else 0.0
+        row["observed_concurrency"] = round(row["observed_concurrency"], 2)
+    return row
 
 
-@command("threads cpu queue", help="How many jobs wait for the CPU pool.")
-def cpu_queue(console: Console, words: Sequence[str]) -> Output:
-    """Of green and native threads."""
-    return _queue(console, words, "CPU")
+def _declare(name: str) -> None:
+    def jobs(console: Console, words: Sequence[str]) -> int:
+        if words:
+            raise CommandError(f"threads {name.lower()} queue takes no words")
+        operations = console.operations
+        pools: list[_Pool] = [pool for pool in operations.pools if pool.name.upper() == name]
+        pools += [pool for pool in operations.native_pools.values() if pool.name.upper() == name]
+        return sum(pool.waiting for pool in pools)
+
+    @gathered(f"threads {name.lower()} queue", jobs, help=f"How many jobs wait for the {name} pool.")
+    def show(console: Console, words: Sequence[str], parts: Parts) -> Output:
+        count = sum(parts.values)
+        return Output((f"Jobs in the {name} pool", f"{count} jobs"), {"pool": name, "jobs": count})
 
 
-def _queue(console: Console, words: Sequence[str], name: str) -> Output:
-    if words:
-        raise CommandError(f"threads {name.lower()} queue takes no words")
-    operations = console.operations
-    pools: list[_Pool] = [pool for pool in operations.pools if pool.name.upper() == name]
-    pools += [pool for pool in operations.native_pools.values() if pool.name.upper() == name]
-    jobs = sum(pool.waiting for pool in pools)
-    return Output((f"Jobs in the {name} pool", f"{jobs} jobs"), {"pool": name, "jobs": jobs})
-
+_declare("IO")
+_declare("CPU")
 
 assert {name.lower() for name in _ORDER} == {name.lower() for name in PREDEFINED_POOLS}

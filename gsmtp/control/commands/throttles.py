@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gsmtp.config.stanza import STANZAS
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, gathered
+from gsmtp.control.parts import Parts, Row
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
@@ -23,21 +24,10 @@ def _title(path: Path) -> str:
     return " ".join(words) or "global"
 
 
-@command(
-    "show throttles",
-    help="The allowances of Inbound_Throttle_Messages that were needed so far: the scope that sets each, its rate, how "
-    "many messages may begin at once, and how many sessions wait for their 250 to MAIL FROM.",
-)
-def show_throttles(console: Console, words: Sequence[str]) -> Output:
-    """One line an allowance."""
+def _allowances(console: Console, words: Sequence[str]) -> list[Row]:
     if words:
         raise CommandError("show throttles takes no arguments")
-    states = console.operations.service.throttles.states()
-    lines = [
-        f"{_title(state.path)}: {state.messages}/{state.seconds}, {state.left} left, {state.waiting} waiting"
-        for state in states
-    ]
-    data = [
+    return [
         {
             "scope": _title(state.path),
             "messages": state.messages,
@@ -45,6 +35,25 @@ def show_throttles(console: Console, words: Sequence[str]) -> Output:
             "left": state.left,
             "waiting": state.waiting,
         }
-        for state in states
+        for state in console.operations.service.throttles.states()
     ]
-    return Output(tuple(lines), data)
+
+
+@gathered(
+    "show throttles",
+    _allowances,
+    help="The allowances of Inbound_Throttle_Messages that were needed so far: the scope that sets each, its rate, how "
+    "many messages may begin at once, and how many sessions wait for their 250 to MAIL FROM.",
+)
+def show_throttles(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """One line an allowance; workers share it, and each has its own line of those who wait."""
+    found: dict[str, Row] = {}
+    for row in (row for value in parts.values for row in value):
+        known = found.setdefault(row["scope"], {**row, "waiting": 0})
+        known["left"] = min(known["left"], row["left"])
+        known["waiting"] += row["waiting"]
+    lines = (
+        f"{row['scope']}: {row['messages']}/{row['seconds']}, {row['left']} left, {row['waiting']} waiting"
+        for row in found.values()
+    )
+    return Output(tuple(lines), list(found.values()))
