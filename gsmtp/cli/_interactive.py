@@ -99,6 +99,8 @@ class Interactive:
         if not status.is_good:
             print(f"ERROR: {status.text}")
         self._print(lines)
+        if status.is_good and status.text:
+            print(f"({status.text})")
         words = " ".join(line.lower().split())
         if status.is_good and words.startswith(_BEGIN):
             self._in_transaction = True

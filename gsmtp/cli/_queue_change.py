@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 import sys
+from functools import partial
 from typing import Any
 
 from gsmtp.cli._console_client import Client, Closed, Place, Unreachable
@@ -14,7 +15,8 @@ from gsmtp.cli.console import configured
 from gsmtp.core.errors import ConfigError
 from gsmtp.spool.actions import ACTIONS, Action, Changed
 from gsmtp.spool.filters import words
-from gsmtp.spool.inspect import Inspector, is_in_use
+from gsmtp.spool.inspect import NoSpool
+from gsmtp.spool.inspect_all import Inspectors, folders, is_any_in_use
 from gsmtp.spool.offline import change
 from gsmtp.spool.selection import Selection
 
@@ -32,14 +34,14 @@ def run_change(args: argparse.Namespace, base: str, conf: str | None, ids: list[
             return 0
         if not _agrees(action, fitting, messages):
             return 1
-    data = _ask_server(args, conf, meant, action) if is_in_use(base) else _do(base, meant, action)
+    data = _ask_server(args, conf, meant, action) if is_any_in_use(base) else _do(base, meant, action)
     _tell(args, action, data, sentence(action, data))
-    return 1 if data["busy"] or (ids and not data["changed"]) else 0
+    return 1 if data["busy"] or "not_done" in data or (ids and not data["changed"]) else 0
 
 
 def _count(base: str, meant: Selection, action: Action) -> tuple[int, int]:
     """Recipients and messages that would be changed."""
-    inspector = Inspector(base)
+    inspector = Inspectors(base)
     recipients = messages = 0
     last = ""
     try:
@@ -91,9 +93,12 @@ def _ask_server(args: argparse.Namespace, conf: str | None, meant: Selection, ac
         raise ConfigError(f"the server's console ended the session: {error}") from None
     finally:
         client.close()
-    if not status.is_good:
-        raise ConfigError(f"the server says: {status.text or text}")
     found: dict[str, Any] = json.loads(text)
+    if "changed" not in found:
+        raise ConfigError(f"the server says: {status.text or text}")
+    if not status.is_good:  # done by some of its workers
+        found["not_done"] = status.text
+        print(f"gsmtp: {status.text}", file=sys.stderr)
     return found
 
 
@@ -102,15 +107,24 @@ def _quoted(word: str) -> str:
 
 
 def _do(base: str, meant: Selection, action: Action) -> dict[str, Any]:
-    done = change(base, meant, action, getpass.getuser(), _progress)
+    total = Changed()
+    for folder in folders(base):
+        try:
+            done = change(folder, meant, action, getpass.getuser(), partial(_progress, total.changed))
+        except NoSpool:  # a worker that never took mail
+            continue
+        total.changed += done.changed
+        total.messages += done.messages
+        total.busy += done.busy
+        total.passed_over += done.passed_over
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    return as_data(action, done)
+    return as_data(action, total)
 
 
-def _progress(done: int) -> None:
+def _progress(before: int, done: int) -> None:
     if sys.stderr.isatty():
-        print(f"\r{done:,} recipients", end="", file=sys.stderr, flush=True)
+        print(f"\r{before + done:,} recipients", end="", file=sys.stderr, flush=True)
 
 
 def as_data(action: Action, done: Changed) -> dict[str, Any]:

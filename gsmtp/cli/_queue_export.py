@@ -15,7 +15,7 @@ from gsmtp.cli._queue_filters import selection
 from gsmtp.cli._queue_show import data
 from gsmtp.core.errors import ConfigError, SpoolError
 from gsmtp.spool.base import QueuedMessage, StoredBody
-from gsmtp.spool.inspect import Inspector
+from gsmtp.spool.inspect_all import Inspectors
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run_export(args: argparse.Namespace, base: str, ids: list[str]) -> int:
         raise ConfigError("where to? --to DIR, or --stdout for one message")
     if args.stdout and len(ids) != 1:
         raise ConfigError("--stdout takes one message id")
-    inspector = Inspector(base)
+    inspector = Inspectors(base)
     count = failed = 0
     try:
         for message in inspector.messages(selection(args, ids)):

@@ -187,8 +187,12 @@ def _perform(client: Client, line: str, as_json: bool) -> int:
     if status.is_good:
         for text in client.lines():
             print(text)
+        if status.text:  # a worker had no part in it
+            print(status.text, file=sys.stderr)
         return GOOD
     lines = list(client.lines())
+    if as_json and lines and not lines[0].startswith('{"error": '):  # done in part
+        print("\n".join(lines))
     print("\n".join((status.text, *(lines if not as_json else ()))), file=sys.stderr)
     return REFUSED
 

@@ -1,7 +1,7 @@
 """`gsmtp queue`: what is in the spool, beside a running server or without one, and what is to become of it.
 
-Showing and exporting only read. Changes are done by the server when one runs, through its console, else by us. Output
-streams: a queue of a million messages is worked in constant memory.
+Showing and exporting only read. Changes are done by the server when one runs, through its console, else by us. With
+workers all of their spools are meant. Output streams: a queue of a million messages is worked in constant memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from gsmtp.config.source import read
 from gsmtp.config.view import View
 from gsmtp.core.errors import ConfigError
 from gsmtp.spool.actions import ACTIONS
-from gsmtp.spool.inspect import Inspector, NoSpool, look
+from gsmtp.spool.inspect import NoSpool
+from gsmtp.spool.inspect_all import Inspectors
 from gsmtp.spool.options import SPOOLBASE
 
 EXAMPLES = """\
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         return _show(args, base, ids)
     try:
-        look(base)
+        Inspectors(base).close()
     except NoSpool as error:
         print(f"{error}: it is made when the server first starts", file=sys.stderr)
         return 1 if ids else 0
@@ -120,10 +121,10 @@ def spool_directory(conf: str | None, spool: str | None) -> str:
 
 
 @contextmanager
-def _inspector(base: str) -> Iterator[Inspector | None]:
+def _inspector(base: str) -> Iterator[Inspectors | None]:
     """The spool, or None after telling that there is none."""
     try:
-        inspector = Inspector(base)
+        inspector = Inspectors(base)
     except NoSpool as error:
         print(f"{error}: it is made when the server first starts", file=sys.stderr)
         yield None

@@ -1,6 +1,7 @@
 """`gsmtp spool verify|repair`: is the spool sound, and what can be saved of one that isn't.
 
-`verify` reads only, beside a running server too. `repair` needs the server to be stopped.
+`verify` reads only, beside a running server too. `repair` needs the server to be stopped. With workers each of their
+spools is looked at.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from gsmtp.cli.queue import spool_directory
+from gsmtp.core.errors import SpoolUnhealthy
+from gsmtp.spool.inspect import NoSpool, is_in_use, look
+from gsmtp.spool.inspect_all import folders
 from gsmtp.spool.repair import Repaired, repair
 from gsmtp.spool.verify import Finding, Verdict, verify
 
@@ -44,14 +48,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for action in (verifying, repairing):
         action.add_argument("conf", metavar="CONF", nargs="?", help="the server's configuration, which names the spool")
         action.add_argument("--spool", metavar="DIR", help="the spool's directory, instead of CONF")
-        action.add_argument("--json", action="store_true", help="one JSON object")
+        action.add_argument("--json", action="store_true", help="a JSON object for each spool")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it. 0: sound, or all was saved; 1: mail is damaged or lost, or it can't be done."""
     base = spool_directory(args.conf, args.spool)
-    return _verify(base, args.json) if args.action == "verify" else _repair(base, args.json, args.dry_run)
+    found = _spools(base)
+    if args.action == "verify":
+        return max([_verify(one, args.json) for one in found])
+    for one in found if len(found) > 1 else ():
+        if is_in_use(one):  # before the first of them is changed
+            raise SpoolUnhealthy(f"the spool {one} is in use: stop the server first")
+    return max([_repair(one, args.json, args.dry_run) for one in found])
+
+
+def _spools(base: str) -> list[str]:
+    """The folders that have a spool; the one that was named where none has."""
+    found = []
+    for folder in folders(base):
+        try:
+            look(folder)
+        except NoSpool:
+            continue
+        found.append(folder)
+    return found or [base]
 
 
 def _progress(text: str) -> Callable[..., None]:

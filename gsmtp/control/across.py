@@ -53,9 +53,10 @@ def perform(command: Command, show: Show, console: Console, words: Sequence[str]
         now = parts.reason()
         return now if now != reason else ""
 
+    remark = f"not done everywhere: {reason}" if reason and command.changes else reason
     return dataclasses.replace(
         output,
-        remark="; ".join(text for text in (output.remark, reason) if text),
+        remark="; ".join(text for text in (output.remark, remark) if text),
         is_whole=output.is_whole and not (reason and command.changes),
         broken=broken,
     )
