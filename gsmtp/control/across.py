@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("gsmtp.control")
 
 QUESTION: Final = "command"
-_ANSWER_S: Final = 600.0
+_READ_S: Final = 60.0
+_CHANGE_S: Final = 600.0
 """How long a worker may say nothing: a change of a long queue takes its time."""
 _READ_BYTES: Final = 65_536
 _BUNDLE_BYTES: Final = 16_384
@@ -66,7 +67,8 @@ def _ask(workers: Workers, command: Command, console: Console, words: Sequence[s
     assert command.gather is not None
     body = {"command": command.name, "words": [str(word) for word in words], "user": console.user}
     parts = Parts((), has_workers=True)
-    streams = [Stream(member.slot, parts) for member in workers.members]
+    silence_s = _CHANGE_S if command.changes else _READ_S
+    streams = [Stream(member.slot, parts, silence_s) for member in workers.members]
     console.streams += streams
     asking = [gevent.spawn(stream.ask, workers, body) for stream in streams]
     found = []
@@ -89,17 +91,19 @@ class Stream:
     Args:
         slot: of the worker.
         parts: learns why there is no answer, or no end of it.
+        silence_s: how long it may say nothing.
 
     Attributes:
         data: what it said, when `is_good`.
         is_good: whether it was done there.
     """
 
-    def __init__(self, slot: int, parts: Parts) -> None:
+    def __init__(self, slot: int, parts: Parts, silence_s: float) -> None:
         self.slot = slot
         self.data: Any = None
         self.is_good = False
         self._parts = parts
+        self._silence_s = silence_s
         self._socket: Any = None
         self._buffer = bytearray()
 
@@ -107,7 +111,7 @@ class Stream:
         """Ask, and wait for the beginning of the answer."""
         ours, theirs = sockets.socketpair()
         self._socket = gevent.socket.socket(sockets.AF_UNIX, sockets.SOCK_STREAM, 0, fileno=ours.detach())
-        self._socket.settimeout(_ANSWER_S)
+        self._socket.settimeout(self._silence_s)
         try:
             answered = workers.ask(self.slot, QUESTION, body, fds=[theirs.fileno()])
         finally:
@@ -141,7 +145,7 @@ class Stream:
                     raise ConnectionResetError("its process is gone")
                 self._buffer += piece
         except TimeoutError:
-            self._parts.missing[self.slot] = f"it said nothing for {_ANSWER_S:g} s"
+            self._parts.missing[self.slot] = f"it said nothing for {self._silence_s:g} s"
         except OSError as error:
             self._parts.missing[self.slot] = str(error)
         else:

@@ -65,11 +65,13 @@ class OutboundTraces(Register[OutboundTracer]):
 
     __slots__ = ()
 
-    def add(self, binding: str | None, domain: str | None, path: str, file: TraceFile) -> OutboundTracer:
-        """Register one; see `OutboundTracer`."""
+    def add(
+        self, binding: str | None, domain: str | None, path: str, file: TraceFile, *, number: int = 0
+    ) -> OutboundTracer:
+        """Register one; see `OutboundTracer` and `Register.register`."""
         from gsmtp.delivery.tracing import OBSERVERS
 
-        tracer = self.register(lambda number: OutboundTracer(number, path, file, 0, binding, domain))
+        tracer = self.register(lambda number: OutboundTracer(number, path, file, 0, binding, domain), number)
         tracer.wish = OBSERVERS.add(lambda subject: Dialogue(tracer, subject), binding=binding, domain=domain)
         return tracer
 

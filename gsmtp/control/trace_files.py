@@ -65,10 +65,11 @@ class Register(Generic[T]):
     tracers: dict[int, T] = field(default_factory=dict)
     _last: int = 0
 
-    def register(self, make: Callable[[int], T]) -> T:
-        """Register what is made with the next number."""
-        self._last += 1
-        tracer = self.tracers[self._last] = make(self._last)
+    def register(self, make: Callable[[int], T], number: int = 0) -> T:
+        """Register what is made with the next number, or with one that another process gave it."""
+        number = number or self._last + 1
+        self._last = max(self._last, number)
+        tracer = self.tracers[number] = make(number)
         return tracer
 
     def remove(self, number: int) -> T | None:

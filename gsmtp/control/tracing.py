@@ -43,9 +43,9 @@ class Traces(Register[Tracer]):
 
     __slots__ = ()
 
-    def add(self, network: IPv4Network | IPv6Network | None, path: str, file: TraceFile) -> Tracer:
-        """Register one."""
-        return self.register(lambda number: Tracer(number, path, file, 0, network))
+    def add(self, network: IPv4Network | IPv6Network | None, path: str, file: TraceFile, *, number: int = 0) -> Tracer:
+        """Register one; see `Register.register`."""
+        return self.register(lambda number: Tracer(number, path, file, 0, network), number)
 
     def of(self, client_ip: str) -> list[Tracer]:
         """Those that want a client's session."""

@@ -101,6 +101,7 @@ class Crew:
     Attributes:
         members: by slot.
         is_stopping: nobody is replaced any more.
+        serving: called with the slot of a worker that has begun to serve.
         privileged: called in a new process before the program starts, to have its first rights back.
         opening: the least generation of the next spool that is opened; see `SqliteSpool.open_at`.
     """
@@ -122,6 +123,7 @@ class Crew:
         self._events = events
         self._orders = orders
         self._handlers = handlers
+        self.serving: Callable[[int], object] = lambda slot: None
         self.privileged: Callable[[], None] | None = None
         self._table = table
         self._counts = SharedCounts(table, count)
@@ -195,6 +197,7 @@ class Crew:
         member.ready_mono = time.monotonic()
         if self._orders().configuration.generation != orders.configuration.generation:
             self._reload_one(member)  # it began during a reload
+        self.serving(member.slot)
 
     def reload(self) -> None:
         """Give all workers the orders that hold now. One that can't follow is drained and replaced. Blocks."""

@@ -22,6 +22,7 @@ from gsmtp.app.reloading import Reloading
 from gsmtp.app.resources import give_up, prepare, take_effect
 from gsmtp.app.supervisor import make_spool_folder
 from gsmtp.config.scopes import Configuration
+from gsmtp.control import trace_workers
 from gsmtp.control.listener import ControlListener, end_sessions
 from gsmtp.core.clock import SystemClock
 from gsmtp.core.errors import GsmtpError
@@ -44,7 +45,7 @@ from gsmtp.workers.sockets import HeldSockets
 _MARGIN_S = 1.5
 """What a worker may take beyond Drain_Time to close its spool."""
 
-_ASK_WORKERS = "the workers keep the mail and hand it on: the parent doesn't know"
+_ASK_WORKERS = "not served with workers: the mail is with them, and this asks the parent only"
 
 
 class Parent(Reloading):
@@ -77,6 +78,7 @@ class Parent(Reloading):
         self._sockets.count = count
         self._asked = asked
         self._crew = Crew(count, command, events, self._orders, {}, table=table)
+        self._crew.serving = self._tell_traces
 
     def _make_logs(self, mailbox: HubMailbox) -> LogKeeper:
         return LogKeeper(self._events, mailbox, is_shared=True)
@@ -106,6 +108,14 @@ class Parent(Reloading):
 
     def _orders(self) -> Orders:
         return Orders(self._configuration, self._sockets.handed())
+
+    def _tell_traces(self, slot: int) -> None:
+        """A worker that replaces another goes on with what the console traces."""
+        traces = trace_workers.wanted(self._host)
+        if any(traces.values()):
+            answered = self._crew.ask(slot, trace_workers.QUESTION, traces)
+            if answered.error:
+                self._events.event("warning", "workers", f"worker {slot} traces nothing: {answered.error}")
 
     # --- start
 

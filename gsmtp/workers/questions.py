@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import gevent
 
-from gsmtp.control import across
+from gsmtp.control import across, trace_workers
 from gsmtp.control.operations import Operations
 from gsmtp.core.errors import GsmtpError
 from gsmtp.runtime.channel import Json, Question
@@ -51,3 +51,9 @@ def command(operations: Operations, asked: Question) -> Json:
     if len(asked.fds) != 1:
         raise GsmtpError("one descriptor is expected")
     gevent.spawn(across.answer, operations, asked.body, asked.fds[0])
+
+
+@question(trace_workers.QUESTION)
+def traces(operations: Operations, asked: Question) -> Json:
+    """Which traces of the console are written."""
+    trace_workers.follow(operations, asked.body)

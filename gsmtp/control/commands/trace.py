@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, command, gathered
+from gsmtp.control.parts import Parts, Row
 from gsmtp.control.trace_files import open_file
+from gsmtp.control.trace_workers import spread
 from gsmtp.core.address import parse_network
 
 if TYPE_CHECKING:
@@ -36,20 +38,25 @@ def add(console: Console, words: Sequence[str]) -> Output:
     traces = console.host.traces
     tracer = traces.add(network, path, open_file(console, path))
     console.operations.service.make_session = traces.make_session
-    return Output((f"Registered inbound tracer #{tracer.number}",), {"id": tracer.number})
+    return spread(console, Output((f"Registered inbound tracer #{tracer.number}",), {"id": tracer.number}))
 
 
-@command("trace inbound list", help="The traces that are written.")
-def list_traces(console: Console, words: Sequence[str]) -> Output:
-    """Two lines each: network, and file with the bytes that were written."""
+def _written(console: Console, words: Sequence[str]) -> list[Row]:
     if words:
         raise CommandError("trace inbound list takes no words")
+    return [{"id": tracer.number, "bytes": tracer.written} for tracer in console.host.traces.tracers.values()]
+
+
+@gathered("trace inbound list", _written, help="The traces that are written.")
+def list_traces(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Two lines each: network, and file with the bytes that were written."""
     lines: list[str] = []
     data = []
     for tracer in console.host.traces.tracers.values():
         network = "*" if tracer.network is None else str(tracer.network)
-        lines += [f"[{tracer.number:6}]  network: {network}", f"             file: {tracer.path} @ {tracer.written}"]
-        data.append({"id": tracer.number, "network": network, "file": tracer.path, "bytes": tracer.written})
+        written = sum(row["bytes"] for rows in parts.values for row in rows if row["id"] == tracer.number)
+        lines += [f"[{tracer.number:6}]  network: {network}", f"             file: {tracer.path} @ {written}"]
+        data.append({"id": tracer.number, "network": network, "file": tracer.path, "bytes": written})
     return Output(tuple(lines), data)
 
 
@@ -63,4 +70,4 @@ def remove(console: Console, words: Sequence[str]) -> Output:
     if traces.remove(number) is None:
         raise CommandError(f"there is no inbound tracer #{number}")
     console.operations.service.make_session = traces.make_session
-    return Output((f"Removed inbound tracer #{number}",), {"id": number})
+    return spread(console, Output((f"Removed inbound tracer #{number}",), {"id": number}))

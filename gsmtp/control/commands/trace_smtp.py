@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from gsmtp.control.command import CommandError, Output, command
+from gsmtp.control.command import CommandError, Output, command, gathered
+from gsmtp.control.parts import Parts, Row
 from gsmtp.control.trace_files import open_file
+from gsmtp.control.trace_workers import spread
 from gsmtp.core.domains import normal_domain
 
 if TYPE_CHECKING:
@@ -37,26 +39,31 @@ def add(console: Console, words: Sequence[str]) -> Output:
         path,
         file,
     )
-    return Output((f"Registered smtp tracer #{tracer.number}",), {"id": tracer.number})
+    return spread(console, Output((f"Registered smtp tracer #{tracer.number}",), {"id": tracer.number}))
 
 
-@command("trace smtp list", help="The traces of deliveries that are written.")
-def list_traces(console: Console, words: Sequence[str]) -> Output:
-    """Three lines each: binding, domain, and file with the bytes that were written."""
+def _written(console: Console, words: Sequence[str]) -> list[Row]:
     if words:
         raise CommandError("trace smtp list takes no words")
+    return [{"id": tracer.number, "bytes": tracer.written} for tracer in console.host.outbound_traces.tracers.values()]
+
+
+@gathered("trace smtp list", _written, help="The traces of deliveries that are written.")
+def list_traces(console: Console, words: Sequence[str], parts: Parts) -> Output:
+    """Three lines each: binding, domain, and file with the bytes that were written."""
     lines: list[str] = []
     data = []
     for tracer in console.host.outbound_traces.tracers.values():
         binding = "*" if tracer.binding is None else tracer.binding or _NO_BINDING
         domain = "*" if tracer.domain is None else tracer.domain
+        written = sum(row["bytes"] for rows in parts.values for row in rows if row["id"] == tracer.number)
         lines += [
             f"[{tracer.number:6}]  binding: {binding}",
             f"           domain: {domain}",
-            f"             file: {tracer.path} @ {tracer.written}",
+            f"             file: {tracer.path} @ {written}",
         ]
         one = {"id": tracer.number, "binding": binding, "domain": domain}
-        data.append({**one, "file": tracer.path, "bytes": tracer.written})
+        data.append({**one, "file": tracer.path, "bytes": written})
     return Output(tuple(lines), data)
 
 
@@ -68,4 +75,4 @@ def remove(console: Console, words: Sequence[str]) -> Output:
     number = int(words[0])
     if console.host.outbound_traces.remove(number) is None:
         raise CommandError(f"there is no smtp tracer #{number}")
-    return Output((f"Removed smtp tracer #{number}",), {"id": number})
+    return spread(console, Output((f"Removed smtp tracer #{number}",), {"id": number}))
