@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import gevent
-from gevent.pool import Group
 
 from gsmtp.core.clock import Clock
 from gsmtp.delivery.lanes import EnvelopeCache, Lane
 from gsmtp.delivery.recorder import Recorder
 from gsmtp.delivery.transport import Throttled, Tools
 from gsmtp.delivery.worker import Batch, DeliveryLog, Report, Worker
+from gsmtp.runtime.greens import GreenThreads
 from gsmtp.spool.base import Due, Record, State
 
 
@@ -70,7 +70,7 @@ class Runner:
         self._frugal: deque[Lane] = deque()
         """Lanes that have a batch at work and leave the reserve to those that have none."""
         self._batches = 0
-        self._work = Group()
+        self._work = GreenThreads()
         self._is_starting = False
         self.is_stopping = False
 
@@ -96,14 +96,14 @@ class Runner:
                 lane.is_offered = False
                 batch = self._take(lane)
                 if batch is not None:
-                    self._work.spawn(partial(self._run, lane, batch))  # `gsmtp.compiling` says why
+                    self._work.run(partial(self._run, lane, batch))
                     self.offer(lane)
         finally:
             self._is_starting = False
 
     def kill(self) -> None:
         """Cut off what is at work; its recipients are released."""
-        self._work.kill(block=True, timeout=1.0)
+        self._work.kill(timeout_s=1.0)
 
     def _take(self, lane: Lane) -> Batch | None:
         """The lane's next batch, counted as at work; None when it has none or must wait."""
