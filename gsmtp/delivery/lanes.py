@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gsmtp.core.envelope import Envelope
@@ -27,15 +27,17 @@ class Pool:
         self.held = 0
 
 
-@dataclass(slots=True, eq=False)
 class Lane:
     """The batches of one destination.
 
     Args:
         key: the route's key, the binding and the gates.
         gates: what it must pass before a batch starts.
-        pool: the lanes of its kind (`delivery.window`).
+        pool: the lanes of its kind (`delivery.window`), None for one of its own.
         limit: batches at work at the most.
+        moved_mono: when it was made.
+
+    Attributes:
         waiting: batches that wait, the more urgent first.
         recipients: recipients in `waiting`.
         active: batches at work.
@@ -47,19 +49,22 @@ class Lane:
         failures: attempts in a row in which its destination didn't.
     """
 
-    key: Hashable
-    gates: Gates
-    pool: Pool = field(default_factory=Pool)
-    limit: int = 1
-    waiting: deque[Batch] = field(default_factory=deque)
-    recipients: int = 0
-    active: int = 0
-    is_offered: bool = False
-    is_parked: bool = False
-    is_crowded: bool = False
-    held: int = 0
-    moved_mono: float = 0.0
-    failures: int = 0
+    def __init__(
+        self, key: Hashable, gates: Gates, pool: Pool | None = None, limit: int = 1, moved_mono: float = 0.0
+    ) -> None:
+        self.key = key
+        self.gates = gates
+        self.pool = pool or Pool()
+        self.limit = limit
+        self.waiting: deque[Batch] = deque()
+        self.recipients = 0
+        self.active = 0
+        self.is_offered = False
+        self.is_parked = False
+        self.is_crowded = False
+        self.held = 0
+        self.moved_mono = moved_mono
+        self.failures = 0
 
     def hold(self, count: int) -> None:
         """So many recipients more, or fewer, wait or are at work."""

@@ -87,6 +87,8 @@ def kept(
         configuration: in force.
         recipients: of the message; a key that one of their domains excludes is left out.
     """
+    if not values:
+        return {}
     patterns: set[re.Pattern[str]] = set()
     for recipient in recipients:
         excluded: Patterns = configuration.domain_view(recipient.domain)[option]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gsmtp.config.view import View
-from gsmtp.delivery.client import Mode
 from gsmtp.delivery.transport import transport
 from gsmtp.delivery.transports.smtp import SmtpTransport
 
@@ -12,6 +10,4 @@ from gsmtp.delivery.transports.smtp import SmtpTransport
 class LmtpTransport(SmtpTransport):
     """LMTP over TCP."""
 
-    def mode(self, view: View) -> Mode:
-        """LMTP, always."""
-        return Mode.LMTP
+    is_lmtp = True
