@@ -29,6 +29,7 @@ class ScriptedLink:
         self.broker = broker
         self.user = user
         self.is_over = False
+        self.block = ""
         self.published: list[str] = []
         self.made.append(self)
 
@@ -50,6 +51,9 @@ class ScriptedLink:
 
     def nack(self, tag: int) -> None:
         self.user.confirmed(tag, False, False)
+
+    def blocks(self, reason: str) -> None:
+        self.user.blocked(self, reason)  # type: ignore[arg-type]
 
     def lose(self, text: str = "reset", code: int = 0) -> None:
         self.is_over = True
@@ -181,13 +185,13 @@ def test_an_answer_that_comes_too_late_is_dropped(make: Make) -> None:
 def test_blocked_by_the_broker_messages_wait_for_their_deadline(make: Make) -> None:
     publisher = make(confirm_s=0.02)
     first = link(0)
-    first.user.blocked("low on disk")
+    first.blocks("low on disk")
     replies = send(publisher, "1")
     wait(lambda: replies)
     assert replies["1"] == "451 4.3.1 [internal] the broker takes no messages now: low on disk"
     wait(lambda: send(publisher, "2").get("2"))  # for long: no waiting any more
     assert first.published == []
-    first.user.blocked("")
+    first.blocks("")
     send(publisher, "3")
     assert first.published == ["3"]
 
@@ -274,3 +278,15 @@ def test_one_answer_that_breaks_keeps_no_other_from_its_own(make: Make) -> None:
     replies = send(publisher, "2")
     first.ack(2, multiple=True)
     assert replies["2"].startswith("250 ")
+
+
+def test_a_publisher_that_ends_while_it_rests_looks_for_no_more_brokers(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.02)
+    publisher = make()
+    link(0).lose()
+    gevent.sleep(0)
+    publisher.close()
+    wait(lambda: publisher._connector.dead)
+    assert len(ScriptedLink.made) == 1

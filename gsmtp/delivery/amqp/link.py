@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gevent.hub import Hub
 
 _PERSISTENT = 2
+_CLOSE_S = 5.0  # for the broker's last word
 _REFUSALS = (402, 403, 404, 530)  # INVALID_PATH, ACCESS_REFUSED, NOT_FOUND, NOT_ALLOWED
 _shared: list[tuple[Hub, Any]] = []
 
@@ -37,6 +38,10 @@ class LinkError(Exception):
         self.is_refusal = is_refusal
 
 
+class UnfitMessage(Exception):
+    """AMQP can't carry a message as it is; the link is as good as before."""
+
+
 class LinkUser(Protocol):
     """Who is told what happens on a link that was opened. Called on the hub; must not block."""
 
@@ -46,8 +51,8 @@ class LinkUser(Protocol):
     def returned(self, message_id: str, reason: str) -> None:
         """No queue takes the message. Its confirm follows."""
 
-    def blocked(self, reason: str) -> None:
-        """The broker takes nothing now; "" when it does again."""
+    def blocked(self, link: Link, reason: str) -> None:
+        """The broker takes nothing now; "" when it does again. May come before `open` has returned."""
 
     def lost(self, link: Link, text: str, code: int) -> None:
         """The link is over, once. `code` is that with which the broker closed the channel, 0 for a lost connection."""
@@ -61,10 +66,14 @@ class Link:
         settings: of the stanza.
         user: told of what happens.
         context: an ``ssl.SSLContext`` for a broker with TLS.
+
+    Attributes:
+        block: why the broker takes nothing now, "" when it does.
     """
 
     def __init__(self, broker: Broker, settings: Settings, user: LinkUser, context: Any = None) -> None:
         self.broker = broker
+        self.block = ""
         self._settings = settings
         self._user = user
         self._context = context
@@ -100,7 +109,7 @@ class Link:
             custom_ioloop=_loop_services(),
         )
         try:
-            self._ready.get(timeout=limit_s + 1)
+            self._ready.get(timeout=limit_s + 1)  # pika's own limit comes first where it has one
         except gevent.Timeout:
             self._is_over = True
             self._abort()
@@ -132,19 +141,25 @@ class Link:
         )
 
     def _opened(self, connection: Any) -> None:
+        if self._is_over:
+            return
         connection.add_on_connection_blocked_callback(
-            lambda _, method: self._user.blocked(method.method.reason or "an alarm")
+            lambda _, method: self._on_block(method.method.reason or "an alarm")
         )
-        connection.add_on_connection_unblocked_callback(lambda *_: self._user.blocked(""))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._on_block(""))
         connection.channel(on_open_callback=self._channel_opened)
 
     def _channel_opened(self, channel: Any) -> None:
+        if self._is_over:
+            return
         self._channel = channel
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, self._confirming)
 
     def _confirming(self, _frame: Any) -> None:
+        if self._is_over:
+            return
         if self._settings.exchange:  # passive: a wrong name is found before mail comes
             self._channel.exchange_declare(self._settings.exchange, passive=True, callback=self._found)
         else:
@@ -187,15 +202,24 @@ class Link:
 
     def _abort(self) -> None:
         connection = self._connection
-        if connection is not None and not (connection.is_closing or connection.is_closed):
+        if connection is None or connection.is_closed:
+            return
+        if not connection.is_closing:
             connection.close()
+        if not connection.is_closed:  # a broker that doesn't answer must not keep it, however alive it is
+            connection._adapter_call_later(_CLOSE_S, self._break_off)
+
+    def _break_off(self) -> None:
+        import pika.exceptions
+
+        if not self._connection.is_closed:
+            self._connection._terminate_stream(pika.exceptions.ConnectionClosedByClient(200, "no answer to the close"))
 
     # --- work
 
     def publish(self, message: BrokerMessage) -> int:
-        """Put a message on its way; its delivery tag. Raises LinkError when the link is over."""
+        """Put a message on its way; its delivery tag. Raises LinkError when the link is over, UnfitMessage."""
         import pika
-        import pika.exceptions
 
         settings = self._settings
         properties = pika.BasicProperties(
@@ -210,17 +234,28 @@ class Link:
             self._channel.basic_publish(
                 settings.exchange, settings.routing_key, message.body, properties, mandatory=True
             )
-        except pika.exceptions.AMQPError as error:
+        except Exception as error:
+            if self._channel.is_open:  # frames are made before the first is sent
+                raise UnfitMessage(describe(error)) from error
             raise LinkError(describe(error)) from error
         self._tag += 1
         return self._tag
 
+    # While it closes, what the broker had sent before still comes: the tags of this link mean others on the next.
+
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
-        self._user.confirmed(method.delivery_tag, method.multiple, method.NAME == "Basic.Ack")
+        if not self._is_over:
+            self._user.confirmed(method.delivery_tag, method.multiple, method.NAME == "Basic.Ack")
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        self._user.returned(properties.message_id or "", f"{method.reply_code} {method.reply_text}")
+        if not self._is_over:
+            self._user.returned(properties.message_id or "", f"{method.reply_code} {method.reply_text}")
+
+    def _on_block(self, reason: str) -> None:
+        self.block = reason
+        if not self._is_over:
+            self._user.blocked(self, reason)
 
 
 def describe(error: BaseException) -> str:
@@ -236,6 +271,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     said = " ".join(str(argument) for argument in error.args if argument)
+    if "Timeout while setting up AMQP" in said:  # pika's words for it are about itself
+        return "connected, but no answer in time"
     name = type(error).__name__
     return f"{name}: {said}" if said else name
 

@@ -19,14 +19,14 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
-from gsmtp.delivery.amqp.link import Link, LinkError
+from gsmtp.delivery.amqp.link import Link, LinkError, UnfitMessage, describe
 from gsmtp.delivery.amqp.message import BrokerMessage
+from gsmtp.delivery.amqp.pending import Done, Pending, tags_up_to
 from gsmtp.delivery.amqp.settings import Settings
 from gsmtp.delivery.transport import Native
 from gsmtp.runtime.later import Later
@@ -36,27 +36,15 @@ log = logging.getLogger("gsmtp.amqp")
 _SWEEP_S = 0.25
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
+_LONGEST_REST_S = 1.0  # between links that confirm nothing
 _MOST_ON_THE_WAY = 4_096
 _MOST_EXPIRED = 1_000
+_MOST_EXPIRED_BYTES = 64 << 20
 _GRACE_S = 10.0  # after a loss: time for a new leader
 _ONLY_REFUSED_S = 5.0
 _HOPE_S = 1.0  # after a loss or the start: failed rounds are not told yet
 _TOO_LARGE = 406  # PRECONDITION_FAILED
 STOPPED = "451 4.3.2 [internal] the publisher was closed"
-Done = Callable[[str], object]
-
-
-class _Pending:
-    """A message that has no answer yet."""
-
-    __slots__ = ("deadline", "done", "is_patient", "message", "returned")
-
-    def __init__(self, message: BrokerMessage, done: Done, deadline: float, is_patient: bool) -> None:
-        self.message = message
-        self.done: Done | None = done
-        self.deadline = deadline
-        self.is_patient = is_patient
-        self.returned = ""
 
 
 class Publisher:
@@ -70,10 +58,10 @@ class Publisher:
     def __init__(self, settings: Settings, native: Native) -> None:
         self.settings = settings
         self._native = native
-        self._waiting: deque[_Pending] = deque()
-        self._on_the_way: dict[int, _Pending] = {}  # by delivery tag, in its order
-        self._by_id: dict[str, _Pending] = {}
-        self._expired = 0
+        self._waiting: deque[Pending] = deque()
+        self._on_the_way: dict[int, Pending] = {}  # by delivery tag, in its order
+        self._by_id: dict[str, Pending] = {}
+        self._expired = self._expired_bytes = 0  # answered without a confirm, and still in the link's hands
         self._link: Link | None = None
         self._blocked = ""
         self._blocked_since = 0.0
@@ -98,6 +86,11 @@ class Publisher:
     def is_open(self) -> bool:
         """Whether there is a connection."""
         return self._link is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+        return self._is_closed
 
     @property
     def down(self) -> str:
@@ -126,7 +119,7 @@ class Publisher:
         """
         now = time.monotonic()
         limit_s = self.settings.confirm_s
-        pending = _Pending(message, done, now + limit_s, is_patient)
+        pending = Pending(message, done, now + limit_s, is_patient)
         if self._is_closed:
             self._answer(pending, STOPPED)
         elif self._down and not is_patient:
@@ -151,10 +144,14 @@ class Publisher:
                 link.close()
                 self.lost(link, str(error), 0)
                 return
+            except UnfitMessage as error:
+                log.error("%s: %s: %s", self.settings.hop, pending.message.message_id, error)
+                self._answer(pending, f"451 4.3.5 [internal] AMQP can't carry it: {error}")
+                continue
             on_the_way[tag] = pending
             self._by_id[pending.message.message_id] = pending
 
-    def _answer(self, pending: _Pending, reply: str) -> None:
+    def _answer(self, pending: Pending, reply: str) -> None:
         done, pending.done = pending.done, None
         if done is None:
             return
@@ -181,7 +178,9 @@ class Publisher:
         for pending in late:  # their tags stay: confirms still come
             self._answer(pending, self._reply_of_unconfirmed())
         self._expired += len(late)
-        if self._expired > _MOST_EXPIRED and self._link is not None:
+        self._expired_bytes += sum(len(one.message.body) for one in late)
+        is_too_much = self._expired > _MOST_EXPIRED or self._expired_bytes > _MOST_EXPIRED_BYTES
+        if is_too_much and self._link is not None:
             log.warning("amqp %s: %d messages without a confirm, connecting anew", self.settings.name, self._expired)
             self._link.close()
             self._let_go(self._link, "too many messages without a confirm", 0)
@@ -205,14 +204,7 @@ class Publisher:
     def confirmed(self, tag: int, multiple: bool, is_ack: bool) -> None:
         """See `LinkUser.confirmed`."""
         on_the_way = self._on_the_way
-        if multiple:
-            tags = []
-            for one in on_the_way:  # in the order of their tags
-                if one > tag:
-                    break
-                tags.append(one)
-        else:
-            tags = [tag]
+        tags = tags_up_to(tag, on_the_way) if multiple else [tag]
         now = time.monotonic()
         if is_ack:
             self._good_at = now
@@ -236,15 +228,16 @@ class Publisher:
         link = self._link
         if link is not None:
             link.close()
-            self._rest_s = min(2 * self._rest_s, 1.0) or _FIRST_PAUSE_S
+            self._has_confirmed = False
             self._let_go(link, "the broker refuses everything on this channel", 0)
 
-    def _settle(self, pending: _Pending, is_ack: bool) -> None:
+    def _settle(self, pending: Pending, is_ack: bool) -> None:
         message_id = pending.message.message_id
         if self._by_id.get(message_id) is pending:
             del self._by_id[message_id]
         if pending.done is None:
             self._expired -= 1
+            self._expired_bytes -= len(pending.message.body)
         elif pending.returned:
             self._answer(pending, f"451 4.3.5 [internal] no queue takes it: {pending.returned}")
         elif is_ack:
@@ -259,8 +252,10 @@ class Publisher:
         if pending is not None:
             pending.returned = reason
 
-    def blocked(self, reason: str) -> None:
+    def blocked(self, link: Link, reason: str) -> None:
         """See `LinkUser.blocked`."""
+        if link is not self._link:
+            return
         if reason:
             log.warning("%s: the broker takes no messages now: %s", self.settings.hop, reason)
             self._blocked_since = time.monotonic()
@@ -283,9 +278,8 @@ class Publisher:
         pending = [one for one in self._on_the_way.values() if one.done is not None]
         self._on_the_way.clear()
         self._by_id.clear()
-        self._expired = 0
-        log.warning("%s: lost %s: %s (%d unconfirmed)", self.settings.hop, link.broker, text, len(pending))
-        failed: list[_Pending] = []
+        self._expired = self._expired_bytes = 0
+        failed: list[Pending] = []
         if code == _TOO_LARGE and pending:  # the others have done nothing wrong
             failed = [max(pending, key=lambda one: len(one.message.body))]
         elif code:
@@ -293,9 +287,12 @@ class Publisher:
         for one in pending:
             one.returned = ""
         self._waiting.extendleft(one for one in reversed(pending) if one not in failed)
+        if not self._has_confirmed:  # it was of no use, and the next may be of none
+            self._rest_s = min(2 * self._rest_s, _LONGEST_REST_S) or _FIRST_PAUSE_S
+        self._change.set()
+        log.warning("%s: lost %s: %s (%d unconfirmed)", self.settings.hop, link.broker, text, len(pending))
         for one in failed:
             self._answer(one, f"451 4.3.5 [internal] the broker closed the channel: {text}")
-        self._change.set()
 
     # --- connecting
 
@@ -315,7 +312,7 @@ class Publisher:
 
     def _try(self) -> bool:
         try:
-            return self._connect()
+            return not self._is_closed and self._connect()
         except Exception:  # the connector must outlive any bug below
             log.exception("%s: connecting broke", self.settings.hop)
             return False
@@ -331,9 +328,9 @@ class Publisher:
             try:
                 link = Link(broker, self.settings, self, self._tls_context() if broker.uses_tls else None)
                 link.open()
-            except (LinkError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - one node's trouble is no reason to leave the others out
                 refusals += isinstance(error, LinkError) and error.is_refusal
-                problems.append(f"{broker}: {error}")
+                problems.append(f"{broker}: {error if isinstance(error, LinkError) else describe(error)}")
                 continue
             if self._is_closed:
                 link.close()
@@ -346,7 +343,7 @@ class Publisher:
             self._has_confirmed = False
             self._down = ""
             log.info("%s: connected to %s", self.settings.hop, broker)
-            self._pump()
+            self.blocked(link, link.block)
             return True
         if refusals < len(brokers) and time.monotonic() < self._hope_until:
             return False

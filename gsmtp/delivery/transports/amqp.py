@@ -59,6 +59,7 @@ class AmqpTransport(Transport):
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)
         self._publishers: dict[str, Publisher] = {}
+        self._retired: list[Publisher] = []
         self._settings: dict[View, Settings] = {}
         self._budget: Budget | None = None
 
@@ -88,10 +89,12 @@ class AmqpTransport(Transport):
     def configure(self, views: Sequence[View]) -> None:
         """Keep what hasn't changed, connect what is new, let go of the rest."""
         self._settings = {view: settings_of(view) for view in views if view[ENABLED]}
+        self._retired = [publisher for publisher in self._retired if not publisher.is_closed]
         wanted = {settings.name: settings for settings in self._settings.values()}
         for name, publisher in list(self._publishers.items()):
             if wanted.get(name) != publisher.settings:
-                self._publishers.pop(name).retire()
+                self._retired.append(self._publishers.pop(name))
+                self._retired[-1].retire()
         for name, settings in wanted.items():
             if name not in self._publishers:
                 self._publishers[name] = self._start(settings)
@@ -105,9 +108,10 @@ class AmqpTransport(Transport):
 
     def close(self) -> None:
         """End all connections."""
-        for publisher in self._publishers.values():
+        for publisher in [*self._publishers.values(), *self._retired]:
             publisher.close()
         self._publishers.clear()
+        self._retired.clear()
 
     def _publisher(self, view: View) -> Publisher:
         publisher = self._publishers.get(view.chain[0].spelled or "")
