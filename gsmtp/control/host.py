@@ -1,14 +1,14 @@
-"""What all sessions of the console share: who is there, failed logins, since when statistics count, the traces."""
+"""What all sessions of the console share: who is there, failed logins, what statistics count, the traces."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gsmtp.auth.attempts import FailedAttempts
 from gsmtp.control.outbound_tracing import OutboundTraces
 from gsmtp.control.queue_counts import QueueCounts
+from gsmtp.control.statistics import Statistics
 from gsmtp.control.tracing import Traces
 from gsmtp.core.clock import SystemClock
 
@@ -25,28 +25,6 @@ class Seat(Protocol):
     user: str
     client_ip: str
     is_busy: bool
-
-
-@dataclass(slots=True)
-class Statistics:
-    """Counts from the last ``summary reset`` on.
-
-    Args:
-        since_mono: when that was.
-        before: the counts then, by name.
-    """
-
-    since_mono: float = field(default_factory=time.monotonic)
-    before: dict[str, int] = field(default_factory=dict)
-
-    def reset(self, counts: dict[str, int]) -> None:
-        """Count from now on."""
-        self.since_mono = time.monotonic()
-        self.before = dict(counts)
-
-    def since(self, counts: dict[str, int]) -> dict[str, int]:
-        """What was counted since then."""
-        return {name: value - self.before.get(name, 0) for name, value in counts.items()}
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from gsmtp.app.reloading import Reloading
 from gsmtp.app.resources import give_up, prepare, take_effect
 from gsmtp.app.supervisor import make_spool_folder
 from gsmtp.config.scopes import Configuration
-from gsmtp.control import trace_workers
+from gsmtp.control import statistics, trace_workers
 from gsmtp.control.listener import ControlListener, end_sessions
 from gsmtp.core.clock import SystemClock
 from gsmtp.core.errors import GsmtpError
@@ -117,6 +117,12 @@ class Parent(Reloading):
             if answered.error:
                 self._events.event("warning", "workers", f"worker {slot} traces nothing: {answered.error}")
 
+    def _keep_statistics(self) -> None:
+        """What a worker has counted is known when it dies."""
+        while True:
+            gevent.sleep(statistics.WATCH_S)
+            statistics.ask(self._crew, self._host.statistics)
+
     # --- start
 
     def start(self) -> None:
@@ -162,6 +168,7 @@ class Parent(Reloading):
         take_effect(self._resources, configuration, self._around)
         self._logs.tell(self._service)
         self._listeners.start(self._service)
+        gevent.spawn(self._keep_statistics)
         self._is_busy = False
         self._say_ready()
         if self._reload_wanted:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import gevent
 
-from gsmtp.control import across, trace_workers
+from gsmtp.control import across, statistics, trace_workers
 from gsmtp.control.operations import Operations
 from gsmtp.core.errors import GsmtpError
 from gsmtp.runtime.channel import Json, Question
@@ -57,3 +57,9 @@ def command(operations: Operations, asked: Question) -> Json:
 def traces(operations: Operations, asked: Question) -> Json:
     """Which traces of the console are written."""
     trace_workers.follow(operations, asked.body)
+
+
+@question(statistics.QUESTION)
+def counted(operations: Operations, _question: Question) -> Json:
+    """What `summary` counts, since its last reset."""
+    return statistics.own(operations)

@@ -133,7 +133,7 @@ def test_a_reset_in_the_midst_of_an_answer_is_nothing(tmp_path: Path) -> None:
 def test_a_command_that_breaks_costs_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(tmp_path, CONF.format(folder=tmp_path, timeout=60)) as server:
         console = console_of(server)
-        monkeypatch.setattr("gsmtp.control.commands.summary.counts", lambda operations: 1 / 0)
+        monkeypatch.setattr("gsmtp.control.commands.summary.own", lambda operations: 1 / 0)
         assert console.say("summary") == ["ERR the command failed: see the log"]
         assert console.lines("pid")
 

@@ -327,6 +327,8 @@ def _is_traced(server: CrewServer, trace: Path, text: str) -> bool:
 def test_who_could_not_be_reached_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with crew(tmp_path, SUSPENDED) as server:
         ids = _send(server, 2)
+        with _console(server) as console:
+            assert console.data("summary")["received"] == 2 * len(ids)
         mine = [one for one in ids if _slot_of(server, one) == 1]
         conf, console_path = str(server.conf), str(tmp_path / "control")
         with _without(server, 2):
@@ -345,6 +347,10 @@ def test_who_could_not_be_reached_is_said(tmp_path: Path, capsys: pytest.Capture
                 workers = console.say("json show workers")
                 assert workers[0] == f"OK {missing}"
                 assert [row["active"] for row in json.loads(workers[1])] == [2 * len(mine), None]
+                summary = json.loads(console.say("json summary")[1])
+                assert (summary["received"], summary["active_queue"]) == (2 * len(ids), 2 * len(mine)), (
+                    "it did receive it"
+                )
             assert main(["console", console_path, "mailq"]) == 0
             assert capsys.readouterr().err == f"{missing}\n"
             assert main(["console", console_path, "--json", "queue", "hold", "domain", "example.org"]) == 1

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from gsmtp.control.command import CommandError, Output, gathered
 from gsmtp.control.parts import Parts, Row, total
 from gsmtp.control.queue_counts import queued
+from gsmtp.control.statistics import counts, own
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
-    from gsmtp.control.operations import Operations
 
 _ROWS: Final = (
     ("outbound_concurrency", "Outbound Concurrency", 8, ""),
@@ -41,24 +41,8 @@ _ROWS: Final = (
 """Key, label, width and unit, as the documented sample has them."""
 
 
-def counts(operations: Operations) -> dict[str, int]:
-    """What only grows, from the start on. Received and delivered count recipients' messages; questions about names are
-    those that were put to name servers, IPv6 addresses among the A queries."""
-    totals = operations.service.totals
-    stats = operations.delivery.stats()
-    dns = operations.delivery.dns
-    return {
-        "dns_a_queries": dns.a,
-        "dns_mx_queries": dns.mx,
-        "delivered": stats.delivered,
-        "failed": stats.failed,
-        "rejected": totals.rejections,
-        "received": totals.recipients,
-    }
-
-
 def _now(console: Console, words: Sequence[str]) -> Row:
-    """The numbers of this process, those that only grow since the last reset."""
+    """The numbers of this process as they are now, and beside them what it counted since the last reset."""
     if words:
         raise CommandError(f"'{' '.join(words)}' is too much: summary [reset]")
     operations = console.operations
@@ -74,7 +58,7 @@ def _now(console: Console, words: Sequence[str]) -> Row:
         "active_queue": active,
         "delayed_queue": delayed,
         "pending_dns_queries": operations.delivery.dns.pending,
-        **console.host.statistics.since(counts(operations)),
+        "counted": own(operations),
     }
 
 
@@ -114,8 +98,17 @@ def table(found: dict[str, int | float]) -> tuple[str, ...]:
 )
 def summary(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """The table. A domain that several workers have mail for counts once for each in Active Domains."""
-    found = numbers(console, total(parts.values))
+    found = numbers(console, {**total(parts.values), **_counted(console, parts)})
     return Output(table(found), {key: found[key] for key, *_ in _ROWS})
+
+
+def _counted(console: Console, parts: Parts) -> dict[str, int]:
+    """What was counted since the reset, with what workers had counted that are gone."""
+    statistics = console.host.statistics
+    for part in parts.found:
+        counted = part.data["counted"]
+        statistics.note(part.slot, counted["pid"], counted["since"])
+    return statistics.together()
 
 
 def _reset(console: Console, words: Sequence[str]) -> Row:
@@ -128,5 +121,6 @@ def _reset(console: Console, words: Sequence[str]) -> Row:
 @gathered("summary reset", _reset, help="Counts messages and DNS queries from now on.", changes=True)
 def reset(console: Console, words: Sequence[str], parts: Parts) -> Output:
     """Forget what was counted."""
-    console.host.statistics.since_mono = time.monotonic()
+    if parts.has_workers:
+        console.host.statistics.reset({})
     return Output(("statistics cleared.",), {"cleared": True})
