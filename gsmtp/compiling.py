@@ -31,8 +31,9 @@ MODULES: tuple[str, ...] = tuple(
         "policy": "chain context decision checks.relay checks.blackhole",
         "observe": "journal logs",
         "config": "view",
-        "delivery": "admission backoff bounces client commands connection deferrals dots failures gates hops job lanes line "
-        "mailer pool queue quotas rates recorder replies router runner sockets steps terms transaction window worker",
+        "delivery": "admission backoff bounces client commands connection deferrals dots failures gates hops job lanes "
+        "line mailer pool queue quotas rates recorder replies router runner sockets steps terms transaction window "
+        "worker",
         "spool": "codec leases recent sqlite writer",
         "runtime": "greens later native usage",
     }.items()
