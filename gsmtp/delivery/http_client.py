@@ -24,8 +24,10 @@ NOT_REACHED = "451 4.4.1 [internal] the receiver can't be reached"
 NO_ADDRESS = "454 4.4.4 [internal] the receiver's name can't be resolved"
 TLS_FAILED = "454 4.7.5 [internal] TLS with the receiver failed"
 CUT_OFF = "451 4.4.2 [internal] connection closed by the receiver"
+NOT_READ = "451 4.4.2 [internal] the receiver answered before it had all of the message"
 NO_HTTP = "451 4.5.0 [internal] the receiver's answer is no HTTP"
 
+_MOST_INTERIM = 20
 _EXCERPT_BYTES = 2_048
 _MOST_READ_BYTES = 65_536
 """Of an answer's body; a connection whose answer is longer is closed."""
@@ -83,6 +85,18 @@ class Answer:
     excerpt: str = ""
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """Passes over interim answers: 100 and 103 may come without having been asked for (RFC 9110 section 15.2)."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MOST_INTERIM):  # what is there already is read without a wait that a deadline could break off
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"more than {_MOST_INTERIM} interim answers")
+
+
 class HttpConnection:
     """A connection to a receiver.
 
@@ -107,6 +121,7 @@ class HttpConnection:
         self._sock: HopSocket | None = sock
         self._http = http.client.HTTPConnection(target.host, target.port)
         self._http.auto_open = 0
+        self._http.response_class = _FinalResponse
         self._http.sock = sock
         try:
             self.remote = str(sock.getpeername()[0])

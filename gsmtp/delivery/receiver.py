@@ -28,7 +28,7 @@ from gsmtp.core.inboundmail import INLINE_BYTES, inbound_mail, places
 from gsmtp.core.stages import Stage
 from gsmtp.core.surrogates import clean
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
-from gsmtp.delivery.http_client import TIMED_OUT, Answer, HttpConnection, HttpTrouble
+from gsmtp.delivery.http_client import NOT_READ, TIMED_OUT, Answer, HttpConnection, HttpTrouble
 from gsmtp.delivery.mailjson import to_header, to_json
 from gsmtp.delivery.signing import sign_body, sign_envelope, signature_field
 from gsmtp.delivery.transport import Job, Outcome, Tools
@@ -151,7 +151,8 @@ class Receiver:
         self, job: Job, recipients: Sequence[Recipient], is_json: bool, mark: Callable[[], None]
     ) -> tuple[Outcome, bool]:
         """Make the request; what came of it, and whether the receiver is up."""
-        small = job.body.size_bytes <= INLINE_BYTES and job.body.data is not None
+        # taking a message apart may take its sender's pleasure: never on the hub
+        small = not is_json and job.body.size_bytes <= INLINE_BYTES and job.body.data is not None
         request = (self._request if small else self._in_thread)(job, recipients, is_json)
         end = time.monotonic() + self.settings.timeout_s
         connection: HttpConnection | None = None
@@ -219,17 +220,18 @@ class Receiver:
             return last_words
         try:
             with _until(end, connection):
-                return connection.answer(is_whole=is_taken)
+                found = connection.answer(is_whole=is_taken)
         except HttpTrouble:
             if connection.said is None:
                 raise
-            return connection.said  # the head was in time, and its status is what counts
+            found = connection.said  # the head was in time, and its status is what counts
+        return found if is_taken else _unread(found, connection)
 
     def _last_words(self, connection: HttpConnection) -> Answer | None:
         """The answer of a receiver that stopped taking the body, if it has said one."""
         try:
             with _until(time.monotonic() + _LAST_WORDS_S, connection):
-                return connection.answer(is_whole=False)
+                return _unread(connection.answer(is_whole=False), connection)
         except HttpTrouble:
             return None
 
@@ -252,7 +254,7 @@ class Receiver:
         return self._tools.native.call(self._request, job, recipients, is_json)
 
     def _request(self, job: Job, recipients: Sequence[Recipient], is_json: bool) -> Request:
-        """Take apart, sign. Runs in a native thread for a large message."""
+        """Take apart, sign. Runs in a native thread for JSON, and for a large message."""
         mail = inbound_mail(job.envelope, recipients, job.attempts, job.body.data, job.body.path)
         indexes = places(job.envelope, recipients)
         secrets = self.settings.secrets
@@ -282,6 +284,13 @@ class Receiver:
                 ("X-Gsmtp-Envelope-Signature", signature_field(sign_envelope(secrets, now, signatures, envelope))),
             ]
         return Request(tuple(fields), body)
+
+
+def _unread(answer: Answer, connection: HttpConnection) -> Answer:
+    """The answer to a message that wasn't read to its end. Raises HttpTrouble for a 2xx: nobody has all of it."""
+    if 200 <= answer.status < 300:
+        raise HttpTrouble(f"{NOT_READ}: HTTP {answer.status}", connection.stage)
+    return answer
 
 
 def outcome_of(answer: Answer, hop: str, now_wall: float) -> Outcome:

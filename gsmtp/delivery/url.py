@@ -47,6 +47,8 @@ def parse_url(url: str) -> Target:
         raise ValueError("holds a fragment (#…), which is never sent")
     if not url.isascii():
         raise ValueError("must be ASCII: xn--… for the host, %XX for the rest")
+    if any(character <= " " or character == "\x7f" for character in url):
+        raise ValueError("holds a space or a control character: write %XX")
     is_tls = parts.scheme == "https"
     port = parts.port  # raises ValueError for one out of range
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
