@@ -1,24 +1,20 @@
-"""One console for all workers: sums, lists in one order, changes everywhere, and what it says when one is missing."""
+"""One console for all workers: sums, lists in one order, changes everywhere."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from gsmtp.app import wiring
-from gsmtp.cli._console_client import Closed
-from gsmtp.cli.main import main
 from gsmtp.control.command import COMMANDS
 from tests.support.crew import CrewServer, crew, ids_in
-from tests.support.operator import Operator
+from tests.support.operator import Operator, console_of, send_to_all, slot_of
 from tests.support.sink import Sink
 from tests.support.waiting import wait_until
 from tests.support.wire import Wire
@@ -34,50 +30,12 @@ ESMTP_Listener { Listen "127.0.0.1:{port}" { } }
 Control_Listener { Listen "{folder}/control" { } }
 """
 SUSPENDED = CONF.replace("MORE", "suspend_delivery = true\ninbound_throttle_messages = 5000/3600\n")
+MODULES = """
+cidrdb { CIDR_Table "inside" { type = "rbldnsd"  source = "{folder}/networks" } }
+inbound_audit { monitors = ( "3600,1" ) }
+Datasource "names" { uri = ( "sqlite:dbname={folder}/names" ) }
+"""
 STAMP = re.compile(r"(?<= )\d+ s(?= )")
-
-
-def _send(server: CrewServer, least: int = 3, *, most: int = 200, text: bytes = b"x") -> list[str]:
-    """Messages to two recipients, a connection each, until both workers have so many; their ids in order."""
-    ids: list[str] = []
-    while min(len(ids_in(server.folder_of(slot))) for slot in (1, 2)) < least:
-        assert len(ids) < most, "one worker takes all connections"
-        with Wire(server.port) as wire:
-            wire.greet()
-            wire.envelope(b"u%d@example.com" % len(ids))
-            assert wire.say(b"RCPT TO:<v@example.org>").startswith(b"250 ")
-            assert wire.say(b"DATA").startswith(b"354 ")
-            wire.send(b"Subject: x\r\n\r\n" + text + b"\r\n.\r\n")
-            ids.append(wire.line().decode().split()[-1])
-    return ids
-
-
-def _slot_of(server: CrewServer, message_id: str) -> int:
-    return next(slot for slot in (1, 2) if message_id in ids_in(server.folder_of(slot)))
-
-
-@contextmanager
-def _console(server: CrewServer) -> Iterator[Operator]:
-    with Operator(str(server.folder / "control")) as operator:
-        yield operator
-
-
-@contextmanager
-def _without(server: CrewServer, slot: int) -> Iterator[None]:
-    """A worker is gone, and can't be replaced since somebody else has its spool."""
-    with (server.folder_of(slot) / "lock").open() as lock:
-        os.kill(server.pids()[slot], signal.SIGKILL)
-        wait_until(lambda: _locks(lock.fileno()), "the lock", every_s=0.001)
-        server.wait_for(f"worker {slot} was killed")
-        yield
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 # --- what there is to see
@@ -86,14 +44,16 @@ def _locks(descriptor: int) -> bool:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CrewServer, list[str]]]:
     """A server whose workers have mail that nobody touches."""
-    with crew(tmp_path_factory.mktemp("full"), SUSPENDED) as server:
-        yield server, _send(server)
+    folder = tmp_path_factory.mktemp("full")
+    (folder / "networks").write_text("10.0.0.0/8\n192.0.2.0/24\n")
+    with crew(folder, SUSPENDED + MODULES) as server:
+        yield server, send_to_all(server)
 
 
 def test_summary_has_the_sums(full: tuple[CrewServer, list[str]]) -> None:
     server, ids = full
     count = 2 * len(ids)
-    with _console(server) as console, Wire(server.port) as one, Wire(server.port) as two:
+    with console_of(server) as console, Wire(server.port) as one, Wire(server.port) as two:
         one.greet()
         two.greet()
         lines = console.lines("summary")
@@ -117,7 +77,7 @@ def test_counts_by_domain_are_added_up_before_anything_is_left_out(full: tuple[C
     server, ids = full
     count = len(ids)
     most = max(len(ids_in(server.folder_of(slot))) for slot in (1, 2))
-    with _console(server) as console:
+    with console_of(server) as console:
         rows = [
             f"Domain: {domain:>30}  C:  0  A: {count:6}  D:     0  S:     0"
             for domain in ("example.com", "example.org")
@@ -158,8 +118,8 @@ def test_counts_by_domain_are_added_up_before_anything_is_left_out(full: tuple[C
 
 def test_lists_are_in_the_order_of_reception(full: tuple[CrewServer, list[str]]) -> None:
     server, ids = full
-    assert {_slot_of(server, one) for one in ids} == {1, 2}
-    with _console(server) as console:
+    assert {slot_of(server, one) for one in ids} == {1, 2}
+    with console_of(server) as console:
         listed = console.lines("queue list domain example.com")
         assert [line.split()[0] for line in listed] == ids
         assert [line.split()[-1] for line in listed] == [f"<u{number}@example.com>" for number in range(len(ids))]
@@ -173,7 +133,7 @@ def test_lists_are_in_the_order_of_reception(full: tuple[CrewServer, list[str]])
 
 def test_a_message_is_found_wherever_it_is(full: tuple[CrewServer, list[str]]) -> None:
     server, ids = full
-    with _console(server) as console:
+    with console_of(server) as console:
         for one in ids:
             lines = console.lines(f"message details full {one}")
             assert lines[0] == f"Message: {one}"
@@ -186,7 +146,7 @@ def test_a_message_is_found_wherever_it_is(full: tuple[CrewServer, list[str]]) -
 
 def test_sessions_are_told_with_their_worker(full: tuple[CrewServer, list[str]]) -> None:
     server, _ = full
-    with _console(server) as console, ExitStack() as stack:
+    with console_of(server) as console, ExitStack() as stack:
         seen: set[int] = set()
         count = 0
         while seen != {1, 2}:
@@ -210,7 +170,7 @@ def test_sessions_are_told_with_their_worker(full: tuple[CrewServer, list[str]])
 
 def test_what_workers_share_is_told_once(full: tuple[CrewServer, list[str]]) -> None:
     server, ids = full
-    with _console(server) as console:
+    with console_of(server) as console:
         assert console.lines("show throttles") == [f"global: 5000/3600, {5000 - len(ids)} left, 0 waiting"]
         assert console.lines("pid") == [str(server.pid)]
         alone = [f"{name} thread pool: concurrency {count}" for name, count in (("CPU", 8), ("UNLINK", 12))]
@@ -221,7 +181,7 @@ def test_what_workers_share_is_told_once(full: tuple[CrewServer, list[str]]) -> 
 
 def test_counters_are_added_up(full: tuple[CrewServer, list[str]]) -> None:
     server, _ = full
-    with _console(server) as console:
+    with console_of(server) as console:
         assert console.lines("counter add /test/one 3") == ["/test/one = 3"]
         assert console.lines("counter increment /test/one") == ["/test/one = 4"]
         assert [(one["name"], one["value"]) for one in console.data("counter list")] == [("/test/one", 4)]
@@ -230,10 +190,26 @@ def test_counters_are_added_up(full: tuple[CrewServer, list[str]]) -> None:
         assert console.say("counter unlink /test/one") == ["ERR there is no counter /test/one"]
 
 
+def test_what_each_worker_has_of_modules(full: tuple[CrewServer, list[str]]) -> None:
+    server, ids = full
+    with console_of(server) as console:
+        assert re.fullmatch(r"inside \[refresh in \d+ seconds\]", console.lines("cidrdb list")[0])
+        assert console.lines("cidrdb reload inside") == ["inside: 2 entries"]
+        assert console.say("cidrdb reload outside") == ["ERR there is no table 'outside'"]
+        assert console.lines("inbound_audit show ip 127.0.0.0/8")[1:] == [
+            f"Receptions 3600/0: {len(ids)}",
+            "Rejections 3600/0: 0",
+        ]
+        assert console.data("cache stat names")[0]["entries"] == 0
+        assert console.lines("ds_core flush names") == ["flushed 0 entries from cache 'names'"]
+        assert console.say("ds_core flush other") == ["ERR there is no datasource 'other'"]
+        assert console.lines("tls rekey") == ["Rekey request submitted."]
+
+
 def test_every_command_is_served(full: tuple[CrewServer, list[str]]) -> None:
     wiring.load()
     server, _ = full
-    with _console(server) as console:
+    with console_of(server) as console:
         for name in COMMANDS.names():
             if name not in ("shutdown", "config reload", "summary reset"):
                 answer = console.say(name)
@@ -245,14 +221,14 @@ def test_every_command_is_served(full: tuple[CrewServer, list[str]]) -> None:
 
 
 def test_changes_reach_all_workers_and_are_counted_together(tmp_path: Path) -> None:
-    with crew(tmp_path, SUSPENDED) as server, _console(server) as console:
-        ids = _send(server)
+    with crew(tmp_path, SUSPENDED) as server, console_of(server) as console:
+        ids = send_to_all(server)
         count = len(ids)
         assert console.lines("queue hold domain example.org") == [f"{count} recipients of {count} messages held"]
         assert console.data("queue release all") == {
             "action": "release", "changed": count, "messages": count, "busy": 0, "passed_over": count,
         }  # fmt: skip
-        one, two = (next(one for one in ids if _slot_of(server, one) == slot) for slot in (1, 2))
+        one, two = (next(one for one in ids if slot_of(server, one) == slot) for slot in (1, 2))
         assert console.lines(f"queue hold {one} {two}") == ["4 recipients of 2 messages held"]
         assert console.lines("queue release all")[0].startswith("4 recipients of 2 messages released;")
         assert console.lines(f"message retry {ids[-1]}") == ["Message requeued for delivery"]
@@ -279,12 +255,12 @@ def test_deliveries_of_all_workers(tmp_path: Path) -> None:
         way = "".join(f'Domain "{one}" {{ gateway = "{hop.gateway}" }}\n' for one in ("example.com", "example.org"))
         with (
             crew(tmp_path, CONF.replace("MORE", "suspend_delivery = true\n" + way)) as server,
-            _console(server) as console,
+            console_of(server) as console,
         ):
             trace, outbound = tmp_path / "inbound", tmp_path / "outbound"
             assert console.lines(f"trace inbound add * {trace}") == ["Registered inbound tracer #1"]
             assert console.lines(f"trace smtp add * * {outbound}") == ["Registered smtp tracer #1"]
-            ids = _send(server, 2)
+            ids = send_to_all(server, 2)
             console.lines("config set suspend_delivery = false")
             hop.wait_for(2 * len(ids))
             wait_until(lambda: console.data("summary")["delivered"] == 2 * len(ids), "the deliveries")
@@ -319,69 +295,3 @@ def _is_traced(server: CrewServer, trace: Path, text: str) -> bool:
     with Wire(server.port) as wire:
         wire.greet()
     return text in trace.read_text()
-
-
-# --- while one is missing
-
-
-def test_who_could_not_be_reached_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with crew(tmp_path, SUSPENDED) as server:
-        ids = _send(server, 2)
-        with _console(server) as console:
-            assert console.data("summary")["received"] == 2 * len(ids)
-        mine = [one for one in ids if _slot_of(server, one) == 1]
-        conf, console_path = str(server.conf), str(tmp_path / "control")
-        with _without(server, 2):
-            missing = "worker 2 did not answer: it is being replaced"
-            with _console(server) as console:
-                status, *lines = console.say("queue list domain example.com")
-                assert status == f"OK {missing}"
-                assert [line.split()[0] for line in lines] == mine
-                held = (
-                    f"{len(mine)} recipient{'s' * (len(mine) != 1)} of {len(mine)} message{'s' * (len(mine) != 1)} held"
-                )
-                assert console.say("queue hold domain example.com") == [f"ERR not done everywhere: {missing}", held]
-                status, line = console.say("json queue release all")
-                assert status == f"ERR not done everywhere: {missing}"
-                assert json.loads(line)["changed"] == len(mine)
-                workers = console.say("json show workers")
-                assert workers[0] == f"OK {missing}"
-                assert [row["active"] for row in json.loads(workers[1])] == [2 * len(mine), None]
-                summary = json.loads(console.say("json summary")[1])
-                assert (summary["received"], summary["active_queue"]) == (2 * len(ids), 2 * len(mine)), (
-                    "it did receive it"
-                )
-            assert main(["console", console_path, "mailq"]) == 0
-            assert capsys.readouterr().err == f"{missing}\n"
-            assert main(["console", console_path, "--json", "queue", "hold", "domain", "example.org"]) == 1
-            out, err = capsys.readouterr()
-            assert json.loads(out)["changed"] == len(mine)
-            assert err == f"not done everywhere: {missing}\n"
-            assert main(["queue", "release", conf, "--domain", "example.org", "--yes"]) == 1
-            out, err = capsys.readouterr()
-            assert out.startswith(f"{len(mine)} recipient")
-            assert err == f"gsmtp: not done everywhere: {missing}\n"
-
-
-def test_a_worker_that_dies_in_the_middle_of_its_answer(tmp_path: Path) -> None:
-    with crew(tmp_path, SUSPENDED) as server, _console(server) as console, _console(server) as other:
-        with Wire(server.port) as wire:  # to one of them, more than sockets take that nobody reads from
-            wire.greet()
-            for _ in range(3):
-                wire.envelope(b"first@example.com", b"s" * 60 + b"@" + b"d" * 60 + b"." + b"e" * 60 + b".example.net")
-                wire.send(b"".join(b"RCPT TO:<%s%d@example.com>\r\n" % (b"r" * 50, number) for number in range(900)))
-                assert all(wire.reply().startswith(b"250 ") for _ in range(900))
-                assert wire.say(b"DATA").startswith(b"354 ")
-                wire.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
-                id_ = wire.line().decode().split()[-1]
-        slot = _slot_of(server, id_)
-        assert console.client.send("queue list").is_good
-        assert other.client.send("json queue list").is_good
-        text, data = console.client.lines(), other.client.lines()
-        assert next(text).startswith("00/")
-        assert next(data) == "["
-        os.kill(server.pids()[slot], signal.SIGKILL)
-        assert list(text)[-1] == f"(worker {slot} did not answer: its process is gone)"
-        with pytest.raises(Closed):  # it has no end
-            list(data)
-        server.wait_for(f"control  worker {slot} did not answer: its process is gone")
