@@ -11,7 +11,7 @@ import _socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gsmtp.runtime.tls import TlsFault
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COMMAND_RECV = 16_384
 BODY_RECV = 131_072
 """Never 256 KiB: there glibc maps and unmaps memory on every call (docs/decisions.md)."""
+MORE: Final[int] = getattr(_socket, "MSG_MORE", 0)
+"""More is to follow at once: the kernel sends it in one packet."""
 LINGER_S = 2.0
 MOST_LINGER_BYTES = 1_048_576
 
@@ -137,12 +139,12 @@ class Channel(ABC):
             data = tls.data_to_send()
         return self._send_raw(data)
 
-    def _send_raw(self, data: bytes) -> bool:
+    def _send_raw(self, data: bytes, flags: int = 0) -> bool:
         if self._out:
             self._out += data
         elif data:
             try:
-                sent = self._socket.send(data)
+                sent = self._socket.send(data, flags)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -178,13 +180,27 @@ class Channel(ABC):
 
     # --- the end
 
-    def _hang_up(self) -> None:
-        """All is said. Closing with unread input would make the kernel reset the connection and lose the last words."""
+    def _hang_up(self, last: bytes = b"") -> None:
+        """Say the last clear bytes, TLS's end and that of the connection in one packet.
+
+        Closing with unread input would make the kernel reset the connection and lose the last words. When the client
+        doesn't read them, `_written` comes and this is to be called again.
+        """
         tls = self._tls
         if tls is not None:
-            tls.close()  # also to a client that has ended its side: it may still read (RFC 8446 section 6.1)
-            if not self._send_raw(tls.data_to_send()):
+            try:
+                if last:
+                    tls.send(last)
+            except TlsFault:
+                self._close()
                 return
+            tls.close()  # also to a client that has ended its side: it may still read (RFC 8446 section 6.1)
+            last = tls.data_to_send()
+        is_waiting = bool(self._out)
+        if not self._send_raw(last, 0 if self._is_ended else MORE):
+            return
+        if self._out and not is_waiting:
+            return
         if self._is_ended or self._out:
             self._close()
             return
@@ -210,8 +226,7 @@ class Channel(ABC):
         self._read_no_more()
         for watcher in (self._reader, self._writer):
             if watcher is not None:
-                watcher.stop()
-                watcher.close()
+                watcher.close()  # stops it, too
         try:
             self._lost()
         finally:

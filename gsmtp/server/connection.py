@@ -226,10 +226,10 @@ class Connection(Securing):
         data = self.session.data_to_send()
         if self.is_closed:
             return
-        if (data or self._tls is not None) and not self._send(data):
-            return
         if self.session.is_over and self._has_turn and not self._out:
-            self._end()
+            self._end(data)
+        elif data or self._tls is not None:
+            self._send(data)
 
     def _written(self) -> None:
         if not self._has_turn:
@@ -328,10 +328,10 @@ class Connection(Securing):
         """Close without a word: the process ends."""
         self._close()
 
-    def _end(self) -> None:
-        """All is said."""
+    def _end(self, last: bytes = b"") -> None:
+        """All is said, but for the last bytes."""
         self.reception.drop_body()
-        self._hang_up()
+        self._hang_up(last)
         if not self.is_closed:
             wheel = self._service.wheel
             wheel.discard(self)

@@ -115,6 +115,37 @@ def test_bytes_arrive_whole_whatever_the_pieces(
     assert (facts.cipher, facts.protocol, facts.use_bits) == pair.client.cipher()
 
 
+def test_a_session_ticket_goes_out_with_the_first_reply(settings: TlsSettings) -> None:
+    pair = Pair(StdlibContext(settings).begin()).shake()
+    assert pair.layer.is_ready
+    assert pair.layer.data_to_send() == b"", "nobody waits for a ticket"
+    pair.client.write(b"EHLO client.example\r\n")
+    pair.to_server()
+    pair.layer.send(b"250 mx.example.com\r\n")
+    assert pair.read() == b"250 mx.example.com\r\n"
+    session = pair.client.session
+    assert session is not None
+    assert session.has_ticket
+
+
+def test_what_comes_with_the_end_of_the_handshake_lets_no_ticket_wait(settings: TlsSettings) -> None:
+    layer = StdlibContext(settings).begin()
+    came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context().wrap_bio(came, goes)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    layer.receive(goes.read())
+    came.write(layer.data_to_send())
+    client.do_handshake()
+    client.write(b"EHLO client.example\r\n")
+    assert layer.receive(goes.read()) == b"EHLO client.example\r\n"
+    layer.close()
+    came.write(layer.data_to_send())
+    assert client.read() == b"", "the end"
+    assert client.session is not None
+    assert client.session.has_ticket
+
+
 def test_the_end_is_told_with_the_last_bytes(engine: Engine, settings: TlsSettings) -> None:
     pair = Pair(engine(settings).begin()).shake()
     pair.client.write(b"QUIT\r\n")

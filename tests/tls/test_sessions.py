@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,30 @@ def test_who_only_says_goodbye_is_answered(server: Server, source: str) -> None:
             client.unwrap()
         raw.sendall(goes.read())
         assert _all_clear(raw, client, came).startswith(b"220 ")
+
+
+def _data_packets(raw: socket.socket) -> int:
+    """How many packets with data came, by Linux (`tcpi_data_segs_in` of its struct tcp_info)."""
+    (count,) = struct.unpack_from("I", raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 152)
+    return int(count)
+
+
+@ENGINES
+def test_the_last_reply_and_the_end_of_tls_come_in_one_packet(server: Server, source: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10, (source, 0)) as raw:
+        client, came, goes = _in_memory(raw)
+        while True:
+            try:
+                assert client.read(65536).startswith(b"220 ")
+                break
+            except ssl.SSLWantReadError:
+                came.write(raw.recv(65536))
+        before = _data_packets(raw)
+        client.write(b"QUIT\r\n")
+        raw.sendall(goes.read())
+        assert _all_clear(raw, client, came).startswith(b"221 ")
+        assert raw.recv(1) == b""
+        assert _data_packets(raw) == before + 1
 
 
 @ENGINES
