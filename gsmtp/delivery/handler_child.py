@@ -9,6 +9,7 @@ happens to that. It imports no gevent and shares no memory with the server.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import socket
@@ -20,9 +21,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gsmtp.core.inboundmail import InboundMail, Refuse, Retry, Verdict, verdicts
+from gsmtp.core.surrogates import clean
 from gsmtp.delivery.handlers import Handler, Handlers, Source
 from gsmtp.runtime.modules import LoadError
 
+_LONGEST_S = 366 * 86_400.0
 _LENGTH = struct.Struct("!I")
 FIELDS = (
     "id", "key", "sender", "attempt", "size_bytes", "client", "helo", "protocol", "auth_user", "smtputf8", "path",
@@ -116,7 +119,18 @@ def judged(handler: Handler, mail: InboundMail) -> list[Verdict]:
         answer = handler(mail)
     except (Retry, Refuse) as verdict:
         answer = verdict
-    return verdicts(mail.recipients, answer)
+    return [_plain(one) for one in verdicts(mail.recipients, answer)]
+
+
+def _plain(verdict: Verdict) -> Verdict:
+    """A verdict whose parts are of their kinds: what a queue and a log can keep. Raises TypeError, ValueError."""
+    if verdict is None:
+        return None
+    text = "" if verdict.text is None else clean(str(verdict.text))
+    if isinstance(verdict, Refuse):
+        return Refuse(text)
+    after_s = float(verdict.after_s)
+    return Retry(text, min(max(after_s, 0.0), _LONGEST_S) if not math.isnan(after_s) else 0.0)
 
 
 def _answer(handler: Handler, mail: InboundMail) -> dict[str, Any]:
@@ -129,6 +143,7 @@ def _answer(handler: Handler, mail: InboundMail) -> dict[str, Any]:
 def main(descriptor: int) -> int:
     """Serve until the other end closes."""
     sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)  # what a handler starts would keep the server from seeing this process's end
     sock.setblocking(True)
     stream = _Stream(sock)
     first = stream.read()

@@ -23,6 +23,7 @@ from gsmtp.delivery.handlers import Source
 
 START_S = 60.0
 """How long a worker may take to import its handler."""
+NONSENSE = "its process was killed: it gave nonsense"
 
 _MOST_ANSWER_BYTES = 16 << 20
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(gsmtp.__file__)))
@@ -50,6 +51,7 @@ class Worker:
     """
 
     def __init__(self, source: Source) -> None:
+        self._is_busy = True
         self._sock, other = socket.socketpair()
         path = os.pathsep.join((_ROOT, os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep)
         try:
@@ -88,12 +90,20 @@ class Worker:
     def handle(self, mail: InboundMail, timeout_s: float) -> list[Verdict]:
         """Have a message handled. Raises WorkerFailed."""
         said = self._ask(mail_frames(mail), timeout_s)
-        if "error" in said:
-            raise WorkerFailed(str(said["error"]), str(said.get("traceback", "")))
-        return verdicts_of(said["verdicts"])
+        try:
+            if "error" in said:
+                raise WorkerFailed(str(said["error"]), str(said.get("traceback", "")))
+            found = verdicts_of(said["verdicts"])
+            if len(found) != len(mail.recipients):
+                raise ValueError(f"{len(found)} verdicts for {len(mail.recipients)} recipients")
+        except (TypeError, LookupError, ValueError) as error:
+            self.kill()
+            raise WorkerFailed(f"{NONSENSE}: {error}") from error
+        return found
 
     def _ask(self, frames: bytes, timeout_s: float) -> dict[str, Any]:
         """Send and get an answer. Kills the process when that doesn't work, and raises WorkerFailed."""
+        self._is_busy = True
         deadline = gevent.Timeout(timeout_s)
         deadline.start()
         try:
@@ -102,6 +112,7 @@ class Worker:
             if length > _MOST_ANSWER_BYTES:
                 raise ValueError(f"an answer of {length} bytes")
             said: dict[str, Any] = json.loads(self._read(length))
+            self._is_busy = False
             return said
         except gevent.Timeout as fired:
             self.kill()
@@ -112,7 +123,7 @@ class Worker:
             raise WorkerFailed(self._end()) from error
         except (ValueError, struct.error) as error:
             self.kill()
-            raise WorkerFailed(f"its process was killed: it gave nonsense: {error}") from error
+            raise WorkerFailed(f"{NONSENSE}: {error}") from error
         except BaseException:
             self.kill()
             raise
@@ -143,11 +154,14 @@ class Worker:
     def kill(self) -> None:
         """End it, and all that it started in its group."""
         self._sock.close()
-        if self._process.poll() is None:
+        is_running = self._process.poll() is None
+        if is_running or self._is_busy:  # of one that died while it was idle, the number may be somebody else's by now
             try:
                 os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):
                 pass
+        self._is_busy = False
+        if is_running:
             self._process.wait()
 
 

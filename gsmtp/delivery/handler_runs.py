@@ -71,11 +71,11 @@ class InGreenlet(Run):
         deadline.start()
         try:
             return judged(self._handler, mail)
-        except gevent.Timeout as fired:
-            if fired is not deadline:
-                raise
-            raise _late(self._source, mail, timeout_s) from fired
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except gevent.GreenletExit:
+            raise  # the process ends
+        except BaseException as error:
+            if error is deadline:
+                raise _late(self._source, mail, timeout_s) from error
             raise _broke(self._source, mail, error) from error
         finally:
             deadline.close()
