@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import select
 import socket as sockets
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -117,8 +118,8 @@ class Stream:
         finally:
             theirs.close()
         if answered.error:
-            self._parts.missing[self.slot] = answered.error
-            self.close()
+            self._parts.missing[self.slot] = answered.error.removeprefix(f"{QUESTION}: ")
+            self.close()  # one that only comes to it later does nothing
             return
         first = self._next()
         if first is None:
@@ -170,6 +171,8 @@ def answer(operations: Operations, body: dict[str, Any], descriptor: int) -> Non
     """Do a worker's part of a command and write what comes of it; the descriptor is closed."""
     wire = gevent.socket.socket(sockets.AF_UNIX, sockets.SOCK_STREAM, 0, fileno=descriptor)
     try:
+        if _is_given_up(descriptor):
+            return
         for line in _lines(operations, body):
             wire.sendall(line.encode() + b"\n")
             gevent.sleep(0)
@@ -177,6 +180,13 @@ def answer(operations: Operations, body: dict[str, Any], descriptor: int) -> Non
         pass  # nobody wants to know any more
     finally:
         wire.close()
+
+
+def _is_given_up(descriptor: int) -> bool:
+    """Whether the operator was told already that nothing came of it: this process was stopped, or too busy."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _lines(operations: Operations, body: dict[str, Any]) -> Iterator[str]:
