@@ -28,6 +28,9 @@ _PR_SET_KEEPCAPS = 8  # linux/prctl.h
 _NEEDED_LATER = (
     *("encodings.idna", "encodings.latin_1", "encodings.unicode_escape", "tempfile"),
     *("gsmtp.config.inplace_yaml", "gsmtp.config.recover", "gsmtp.config.yaml_reader"),
+    *("gsmtp.config.yaml_printer", "gsmtp.control.across", "gsmtp.control.queue_work", "gsmtp.delivery.tracing"),
+    *("gsmtp.delivery.amqp.budget", "gsmtp.delivery.amqp.publisher", "gsmtp.delivery.handler_runs"),
+    *("gsmtp.delivery.mailer", "gsmtp.delivery.receiver"),
     *("gsmtp.runtime.periodic", "gsmtp.runtime.programs", "gsmtp.runtime.tls_openssl", "gsmtp.runtime.tls_stdlib"),
     *("argon2", "bcrypt", "psycopg.pq"),
 )
