@@ -36,8 +36,10 @@ from gsmtp.spool.base import StoredBody
 
 STORED = "250 2.0.0 stored"
 NO_SUCH_USER = "550 5.1.1 [internal] no such mailbox"
+NOTHING_THERE = "451 4.3.0 [internal] no mailboxes at all, is a disk missing?"
 BAD_NAME = "550 5.1.1 [internal] this local part can't be a mailbox"
 _RETURN_PATH = b"return-path:"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody's FIFO holds a thread
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -149,7 +151,7 @@ def _store(job: _Job, body: StoredBody) -> str:
             _write(job, body, temporary, final)
         except FileNotFoundError:  # the first message for a mailbox, or none that we may make
             if not job.create and not os.path.isdir(maildir):
-                return NO_SUCH_USER
+                return _missing(job)
             _make_maildir(job, maildir)
             _write(job, body, temporary, final)
     except SpoolError as error:
@@ -160,9 +162,22 @@ def _store(job: _Job, body: StoredBody) -> str:
     return STORED
 
 
+def _missing(job: _Job) -> str:
+    """The reply for a mailbox that isn't there: nobody's, unless its disk isn't there. Raises OSError."""
+    with os.scandir(job.basedir) as found:  # raises when it is missing itself
+        if next(found, None) is None:
+            return f"{NOTHING_THERE}: {job.basedir}"
+    path = job.basedir
+    for folder in job.folders:
+        path = os.path.join(path, folder)
+        if os.path.islink(path):
+            os.stat(path)  # raises when it leads nowhere
+    return NO_SUCH_USER
+
+
 def _write(job: _Job, body: StoredBody, temporary: str, final: str) -> None:
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, job.filemode)
+        descriptor = os.open(temporary, _FLAGS, job.filemode)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, job.filemode)
             pieces = body.pieces()
