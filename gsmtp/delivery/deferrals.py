@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import gevent
-from gevent.pool import Group
 
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.errors import SpoolError
@@ -26,6 +25,7 @@ from gsmtp.delivery.router import Route
 from gsmtp.delivery.transport import Tools
 from gsmtp.delivery.window import Window
 from gsmtp.delivery.worker import Batch, DeliveryLog, Worker
+from gsmtp.runtime.greens import GreenThreads
 from gsmtp.spool.base import Record, Spool
 
 _MOST_KNOWN = 10_000
@@ -85,7 +85,7 @@ class Deferrals:
         self._put_off = put_off
         self._log = log
         self._known: dict[Hashable, Down] = {}
-        self._work = Group()
+        self._work = GreenThreads()
 
     def note(self, lane: Lane, route: Route | None) -> None:
         """An attempt for a lane failed: see whether all its hops are down. May wait in the green thread for names."""
@@ -116,11 +116,11 @@ class Deferrals:
     def start(self, lane: Lane, batches: Sequence[Batch]) -> None:
         """Defer batches, which the lane counts as held and not as waiting, for the reason that is their `failure`."""
         lane.active += 1  # keeps it
-        self._work.spawn(partial(self._run, lane, batches))  # `gsmtp.compiling` says why
+        self._work.run(partial(self._run, lane, batches))
 
     def kill(self) -> None:
         """Cut off what is under way; its recipients are released."""
-        self._work.kill(block=True, timeout=1.0)
+        self._work.kill(timeout_s=1.0)
 
     def _run(self, lane: Lane, batches: Sequence[Batch]) -> None:
         began_mono = time.monotonic()
