@@ -52,7 +52,10 @@ class Circuit:
         return max(self._until - self._mono(), 0.0) if self.is_open else 0.0
 
     def permits(self) -> bool:
-        """Whether one more may pass now. Who was let through says how it went: worked, failed or undecided."""
+        """Whether one more may pass now. Who was let through says how it went: worked, failed or undecided.
+
+        The one that passes while the circuit is open is its probe.
+        """
         if not self.is_open:
             return True
         if self._is_probing or self._mono() < self._until:
@@ -67,12 +70,12 @@ class Circuit:
         self.failures = 0
         return was_open
 
-    def failed(self, reason: str, limits: CircuitLimits) -> bool:
+    def failed(self, reason: str, limits: CircuitLimits, *, was_probe: bool) -> bool:
         """It didn't. Whether that opened the circuit; a probe that fails leaves it open, and is no news."""
         self.failures += 1
         self.last = reason
         if self.is_open:
-            if self._is_probing:
+            if was_probe:
                 self._is_probing = False
                 self._rest(min(self._pause_s * 2, limits.longest_pause_s))
             return False  # else it was under way when the circuit opened
@@ -82,9 +85,10 @@ class Circuit:
         self._rest(limits.pause_s)
         return True
 
-    def undecided(self) -> None:
+    def undecided(self, *, was_probe: bool) -> None:
         """Who was let through found nothing out: it broke off for reasons of its own."""
-        self._is_probing = False
+        if was_probe:
+            self._is_probing = False
 
     def _rest(self, pause_s: float) -> None:
         self._pause_s = pause_s

@@ -134,15 +134,16 @@ class Receiver:
         if not circuit.permits():
             text = f"451 4.4.1 [internal] circuit open: {circuit.failures} failures in a row, last: {circuit.last}"
             return Outcome(451, text, self.hop, retry_after_s=circuit.wait_s)
+        was_probe = circuit.is_open
         try:
             outcome, is_up = self._post(job, recipients, is_json, mark)
         except BaseException:
-            circuit.undecided()
+            circuit.undecided(was_probe=was_probe)
             raise
         if is_up:
             if circuit.worked():
                 log.warning("%s answers again: circuit closed", self.hop)
-        elif circuit.failed(outcome.reply, self.settings.circuit):
+        elif circuit.failed(outcome.reply, self.settings.circuit, was_probe=was_probe):
             what = "%s: circuit opened after %d failures in a row, next try in %g s at the earliest; last: %s"
             log.warning(what, self.hop, circuit.failures, circuit.wait_s, outcome.reply)
         return outcome

@@ -575,18 +575,18 @@ def test_pauses_double_up_to_the_longest() -> None:
     now = [0.0]
     circuit = Circuit(lambda: now[0])
     limits = CircuitLimits(1, 5, 30)
-    assert circuit.failed("x", limits)
+    assert circuit.failed("x", limits, was_probe=False)
     pauses = []
     for _ in range(4):
         pauses.append(circuit.wait_s)
         now[0] += circuit.wait_s
         assert circuit.permits()
         assert not circuit.permits()
-        circuit.failed("x", limits)
+        circuit.failed("x", limits, was_probe=True)
     assert pauses == [5, 10, 20, 30]
     now[0] += 30
     assert circuit.permits()
-    circuit.undecided()
+    circuit.undecided(was_probe=True)
     assert circuit.permits()
     assert circuit.worked()
     assert circuit.permits()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from gsmtp.delivery.circuit import Circuit, CircuitLimits
 from gsmtp.delivery.transports.webhook import WebhookTransport
 from gsmtp.delivery.url import parse_url
 from gsmtp.runtime.native import NativePool
@@ -100,3 +101,18 @@ def test_a_small_message_that_takes_long_to_be_taken_apart_does_not_do_so_on_the
 def test_an_address_that_no_request_can_name_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValueError, match="holds a space or a control character"):
         parse_url(url)
+
+
+def test_requests_from_before_a_circuit_opened_say_nothing_about_its_probe() -> None:
+    now = [0.0]
+    circuit = Circuit(lambda: now[0])
+    limits = CircuitLimits(1, 5, 30)
+    assert circuit.failed("x", limits, was_probe=False)
+    now[0] = 5
+    assert circuit.permits()
+    assert not circuit.failed("late", limits, was_probe=False)
+    circuit.undecided(was_probe=False)
+    assert not circuit.permits()  # the probe has not answered yet
+    assert circuit.wait_s == 0
+    circuit.failed("x", limits, was_probe=True)
+    assert circuit.wait_s == 10
