@@ -51,12 +51,16 @@ PLUGIN_FOLDERS = (
     "gsmtp.auth.stores",
     "gsmtp.sasl.mech",
     "gsmtp.smtp.ext",
-    "gsmtp.policy.checks",
     "gsmtp.policy.modules",
     "gsmtp.delivery.transports",
-    "gsmtp.control.commands",
 )
 """Folders of which every file is loaded."""
+
+SERVING_FOLDERS = (
+    "gsmtp.policy.checks",
+    "gsmtp.control.commands",
+)
+"""The same, but their files declare nothing that a configuration could say: a judgement does without them."""
 
 ENTRY_POINTS = "gsmtp.plugins"
 
@@ -69,23 +73,30 @@ def plugin_modules(folder: str) -> list[str]:
 
 
 @functools.cache
-def declare_all() -> None:
-    """Import every module of gsmtp that declares something. Calling it again does nothing."""
+def declare_all(*, serving: bool = True) -> None:
+    """Import every module of gsmtp that declares something. Calling it again does nothing.
+
+    Args:
+        serving: `SERVING_FOLDERS`, too.
+    """
     for name in DECLARING_MODULES:
         importlib.import_module(name)
-    for folder in PLUGIN_FOLDERS:
+    for folder in PLUGIN_FOLDERS + (SERVING_FOLDERS if serving else ()):
         for name in plugin_modules(folder):
             importlib.import_module(name)
 
 
 @functools.cache
-def load() -> None:
+def load(*, serving: bool = True) -> None:
     """Import everything that declares, other packages' plug-ins too. Calling it again does nothing.
+
+    Args:
+        serving: `SERVING_FOLDERS`, too: a third of the time, and nothing to judge a configuration by.
 
     Raises:
         ConfigError: a plug-in of another package can't be loaded, or claims a name that is taken.
     """
-    declare_all()
+    declare_all(serving=serving)
     if not _has_plugins():
         return
     from importlib import metadata

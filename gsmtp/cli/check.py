@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the files; 0 when none has an error, else 1."""
     # Whether a YAML mapping is a stanza or a dictionary is only known from the declarations.
     if not args.syntax_only or any(is_yaml(path) for path in args.files):
-        load()
+        load(serving=False)
     results = []
     is_good = True
     for path in args.files:
@@ -63,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
             if not problems.has_errors:
                 print(f"{printable(path)}: ok")
     if args.json:
+        import json  # not for those who don't ask
+
         print(json.dumps(results, indent=2))
     return 0 if is_good else 1
 

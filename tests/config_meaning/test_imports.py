@@ -13,10 +13,16 @@ from gsmtp.config import lexer
 
 HEAVY = {
     "asyncio", "dns", "email.header", "email.message", "email.parser", "email.policy", "gevent", "http.client",
-    "importlib.metadata", "multiprocessing", "OpenSSL", "pika", "platform", "urllib.request", "xml", "zipfile",
+    "importlib.metadata", "multiprocessing", "OpenSSL", "pika", "platform", "ssl", "subprocess",
+    "urllib.request", "xml", "zipfile",
 }  # fmt: skip
 OURS = {
+    "gsmtp.control.command",
     "gsmtp.core.parsedmail",
+    "gsmtp.delivery.connection",
+    "gsmtp.delivery.mailer",
+    "gsmtp.policy.chain",
+    "gsmtp.smtp.session",
     "gsmtp.server.connection",
     "gsmtp.runtime.tls_openssl",
     "gsmtp.config.recover",

@@ -58,6 +58,16 @@ def test_syntax_only_loads_no_declarations() -> None:
     assert _python(code, "check", "--syntax-only", "conf/dev.conf").splitlines()[-1] == "False"
 
 
+def test_what_only_a_server_loads_declares_nothing() -> None:
+    code = (
+        "import sys\nfrom gsmtp.app import wiring\nfrom gsmtp.config.option import OPTIONS\n"
+        "from gsmtp.config.stanza import STANZAS\n"
+        "def known(): return [*OPTIONS, *STANZAS]\n"
+        "wiring.load(serving=False)\nbefore = known()\nwiring.load()\nprint(known() == before)"
+    )
+    assert _python(code).strip() == "True"
+
+
 def test_loading_again_does_nothing() -> None:
     wiring.load()
     before = list(OPTIONS)

@@ -18,7 +18,7 @@ from tests.support.source import ROOT, files, module_name, parsed, shown
 
 load()
 
-PLUGIN_FOLDERS = tuple(folder.replace(".", "/") for folder in wiring.PLUGIN_FOLDERS)
+PLUGIN_FOLDERS = tuple(folder.replace(".", "/") for folder in wiring.PLUGIN_FOLDERS + wiring.SERVING_FOLDERS)
 PLUGINS = [p for folder in PLUGIN_FOLDERS for p in files(folder) if not p.name.startswith("_")]
 
 
