@@ -148,7 +148,7 @@ class HttpConnection:
                 raise
             raise HttpTrouble(f"{TIMED_OUT}: {target.authority}", Stage.NOT_CONNECTED) from fired
         except socket.gaierror as error:
-            raise HttpTrouble(f"{NO_ADDRESS}: {target.host}", Stage.NOT_CONNECTED) from error
+            raise HttpTrouble(f"{NO_ADDRESS}: {error.strerror or target.host}", Stage.NOT_CONNECTED) from error
         except TimeoutError as error:
             raise HttpTrouble(f"{TIMED_OUT}: {target.authority}", Stage.NOT_CONNECTED) from error
         except OSError as error:

@@ -27,6 +27,7 @@ from gsmtp.core.errors import DeliveryError, SpoolError
 from gsmtp.core.inboundmail import INLINE_BYTES, inbound_mail, places
 from gsmtp.core.stages import Stage
 from gsmtp.core.surrogates import clean
+from gsmtp.delivery.by_name import ByName
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
 from gsmtp.delivery.http_client import NOT_READ, TIMED_OUT, Answer, HttpConnection, HttpTrouble
 from gsmtp.delivery.mailjson import to_header, to_json
@@ -102,6 +103,7 @@ class Receiver:
         self.settings = settings
         self.circuit = circuit
         self._tools = tools
+        self._by_name = ByName(tools.connect, tools.resolver)
         self._key = ("webhook", settings.name, settings.target, id(settings.context))
 
     @property
@@ -188,7 +190,7 @@ class Receiver:
     def _connect(self, end: float) -> HttpConnection:
         settings = self.settings
         limit_s = max(min(settings.connect_timeout_s, end - time.monotonic()), 0.001)
-        return HttpConnection.open(settings.target, self._tools.connect, limit_s, settings.context)
+        return HttpConnection.open(settings.target, self._by_name, limit_s, settings.context)
 
     def _keep(self, connection: HttpConnection) -> None:
         if connection.is_reusable:

@@ -172,6 +172,18 @@ class HopResolver:
         except LookupFailed as error:
             raise Unresolved(NO_ADDRESS, error.reason) from error
 
+    def host_addresses(self, host: str) -> list[str]:
+        """All IP addresses of a host that takes mail otherwise than by SMTP, IPv4 first. Raises Unresolved."""
+        try:
+            for name in self._names.candidates(host):
+                found = list(self._names.addresses(name, ipv6=True).addresses)
+                if found:
+                    self._chooser.shuffle(found)
+                    return sorted(found, key=lambda ip: ":" in ip)
+        except LookupFailed as error:
+            raise Unresolved(NO_ADDRESS, error.reason) from error
+        raise Unresolved(NO_ADDRESS, f"{host} has no address")
+
     # A host that the configuration names.
 
     def _of_host(self, hop: Hop, view: View) -> list[Address]:

@@ -14,8 +14,10 @@ import pytest
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
 from gsmtp.delivery.transports.webhook import WebhookTransport
 from gsmtp.delivery.url import parse_url
+from gsmtp.runtime.dns_answers import Answer, LookupFailed
 from gsmtp.runtime.native import NativePool
 from gsmtp.spool.base import StoredBody
+from tests.delivery.kit import resolver
 from tests.delivery.test_webhook import Bench
 from tests.support.receiver import OK, Receiver, answer
 
@@ -101,6 +103,24 @@ def test_a_small_message_that_takes_long_to_be_taken_apart_does_not_do_so_on_the
 def test_an_address_that_no_request_can_name_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValueError, match="holds a space or a control character"):
         parse_url(url)
+
+
+def test_a_name_is_looked_up_by_the_servers_own_resolver_and_all_its_addresses_are_tried(hooks: Bench) -> None:
+    known: dict[str, Answer | LookupFailed] = {
+        "app.example": Answer(exists=True, addresses=("::1", "127.0.0.1", "127.66.0.1")),
+        "dark.example": LookupFailed("192.0.2.1: no answer in time"),
+        "gone.example": Answer(exists=False),
+    }
+    hooks.transport = WebhookTransport(replace(hooks.tools, resolver=resolver(known)))
+    with Receiver() as app:
+        hooks.configure(f"http://app.example:{app.port}/mail")
+        got = hooks.one()
+    assert (got.code, got.remote) == (250, "127.0.0.1")
+    assert app.requests[0].headers["host"] == f"app.example:{app.port}"
+    says = "454 4.4.4 [internal] the receiver's name can't be resolved: "
+    for name, reason in (("dark", "192.0.2.1: no answer in time"), ("gone", "gone.example has no address")):
+        hooks.configure(f"http://{name}.example/mail")
+        assert hooks.one().reply == says + reason
 
 
 def test_requests_from_before_a_circuit_opened_say_nothing_about_its_probe() -> None:
