@@ -5,8 +5,9 @@ or runs once is as well off in Python. What compiled code asks of its sources:
 
 * A compiled class derives from compiled ones only, and nobody derives from it in Python or replaces its methods.
 * Fields of a dataclass have types that are imported when the module is, not under TYPE_CHECKING.
-* Compiled functions borrow their arguments from the caller. gevent drops those of a green thread that is killed, and
-  its function, while it runs; so green threads begin in `gsmtp.runtime.greens`, which is not compiled.
+* Compiled functions borrow their arguments from the caller. gevent drops those of a green thread that is killed while
+  it runs; so a compiled function with arguments is run by `gsmtp.runtime.greens`, as a `functools.partial`, which keeps
+  them.
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ from gsmtp.delivery.transport import TRANSPORTS, Connect, Native, Tools
 from gsmtp.delivery.window import Window
 from gsmtp.delivery.worker import Batch, DeliveryLog, LoggingLog, Report, Worker
 from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
-from gsmtp.runtime.greens import spawn
 from gsmtp.runtime.later import Later
 from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.smtp.options import HOSTNAME
@@ -163,8 +162,8 @@ class Delivery:
 
     def start(self) -> None:
         """Begin to deliver; mail left from before is due at once. Call on the hub's thread."""
-        self._looker = spawn(self._look_loop)
-        self._sweeper = spawn(self._sweep_loop)
+        self._looker = gevent.spawn(self._look_loop)
+        self._sweeper = gevent.spawn(self._sweep_loop)
 
     def notify(self, envelope: Envelope) -> None:
         """A message was committed, and is due. Doesn't block.

@@ -1,8 +1,7 @@
-"""Green threads for functions that may be compiled, and green threads that are used again.
+"""Green threads that are used again: one that has ended its work waits for the next.
 
-gevent lets go of a green thread's function and arguments at the moment when it is killed, while they are still at
-work. Python's frames hold what they were called with, compiled functions only borrow it. So what may be compiled is
-called from here, and this module is never compiled itself (`gsmtp.compiling`).
+A new one costs more than most of what a delivery does in it: CPython gives each a stack of its own, which it maps and
+unmaps, and the processor's other cores are told.
 """
 
 from __future__ import annotations
@@ -18,20 +17,8 @@ from gevent.pool import Group
 Work = Callable[[], object]
 
 
-def spawn(function: Work) -> gevent.Greenlet[..., None]:
-    """As `gevent.spawn`."""
-    return gevent.spawn(_call, function)
-
-
-def _call(function: Work) -> None:
-    function()
-
-
 class GreenThreads:
-    """Runs functions, each in a green thread; one that has ended its work waits for the next.
-
-    A new one costs more than most of what a delivery does in it: CPython gives each a stack of its own, which it maps
-    and unmaps, and the processor's other cores are told.
+    """Runs functions, each in a green thread.
 
     Args:
         most_idle: that are kept for what comes.

@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from gsmtp.runtime.greens import GreenThreads, spawn
+from gsmtp.runtime.greens import GreenThreads
 
 
 def _until(question: Callable[[], bool]) -> None:
@@ -105,37 +105,3 @@ def test_kill_ends_what_is_at_work_and_what_waits_and_later_work_still_runs() ->
     threads.run(lambda: seen.append("late"))
     gevent.sleep(0.01)
     assert seen[3:] == ["late"]
-
-
-class _Slow:
-    """Compares slowly: `max(one, other)` is a compiled function that waits and only borrows what it was called with."""
-
-    def __init__(self, ended: list[bool]) -> None:
-        self._ended = ended
-
-    def __gt__(self, other: object) -> bool:
-        gone = weakref.ref(other)
-        del other
-        try:
-            gevent.sleep(30)
-        finally:
-            self._ended.append(gone() is not None)
-        return False
-
-
-@pytest.mark.parametrize("how", ["run", "spawn"])
-def test_what_a_killed_function_was_called_with_stays_until_it_has_ended(how: str) -> None:
-    threads = GreenThreads()
-    ended: list[bool] = []
-    work = partial(max, _Slow(ended), _Slow(ended))
-    if how == "run":
-        threads.run(work)
-        del work
-        gevent.sleep(0.01)
-        threads.kill(timeout_s=5)
-    else:
-        thread = spawn(work)
-        del work
-        gevent.sleep(0.01)
-        thread.kill(timeout=5)
-    assert ended == [True]
