@@ -16,7 +16,7 @@ import pytest
 from tests.support.console import ConsoleClient
 from tests.support.inprocess import Running, running
 from tests.support.receiver import OK, Receiver, Taken
-from tests.support.stub_broker import StubBroker
+from tests.support.stub_broker import Session, StubBroker
 
 SERVER = """
 spoolbase = "{spool}"
@@ -175,3 +175,39 @@ def test_what_a_stop_cuts_off_is_kept_and_comes_again_under_the_same_key(kind: s
                     server.wait_for(lambda: not server.queued())
         first, second = other.taken()
         assert first == second
+
+
+@pytest.mark.parametrize("how", ["never", "stop", "hangs up", "reload"])
+def test_a_client_hears_250_for_a_confirm_alone(tmp_path: Path, how: str) -> None:
+    """In confirm mode this server keeps nothing, so that nothing else may be said, and not for ever."""
+    with ExitStack() as stack:
+        rabbit = Rabbit(stack)
+        stanza = rabbit.stanza.replace("confirm_timeout = 20", 'mode = "confirm" confirm_timeout = 1')
+        said: list[bytes] = []
+
+        def send(client: Any) -> None:
+            try:
+                said.append(client.transaction())
+            except (OSError, AssertionError, EOFError):
+                said.append(b"")
+
+        with running(tmp_path, stanza, base=SERVER) as server:
+            server.wait_for(lambda: rabbit.broker.sessions and "Exchange.Declare" in rabbit.broker.sessions[0].methods)
+            sender = gevent.spawn(send, server.client().greet())
+            server.wait_for(rabbit.taken)
+            if how == "hangs up":
+                rabbit.broker.answers["Basic.Publish"] = Session.close
+                rabbit.broker.sessions[0].close()
+            elif how == "reload":
+                server.reconfigure(server.path.read_text().replace("confirm_timeout = 1", "confirm_timeout = 2"))
+                rabbit.broker.sessions[0].ack(1)
+            if how != "stop":
+                server.wait_for(lambda: said)
+            assert server.queued() == []
+        sender.join(10)
+        if how == "reload":
+            assert said[0].startswith(b"250 OK ")
+        else:
+            assert not said[0].startswith(b"2")
+        if how == "never":
+            assert said[0].startswith(b"451 4.4.2 ")
