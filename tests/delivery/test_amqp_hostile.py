@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -157,6 +158,16 @@ def test_a_broker_that_says_nothing_is_told_as_such(broker: StubBroker, make: Ma
     wait(lambda: mail.down)
     assert mail.down.endswith(f"127.0.0.1:{broker.port}: connected, but no answer in time")
     wait(lambda: broker.sessions[0].is_over)
+
+
+def test_a_broker_that_says_nothing_about_tls_is_told_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the system accepts
+        port = listener.getsockname()[1]
+        one = Publisher(Settings("mail", (Broker("127.0.0.1", port, uses_tls=True),), "x", connect_s=0.1), Inline())
+        one.start()
+        wait(lambda: one.down)
+        one.close()
+    assert one.down == f"451 4.4.1 [internal] no broker: 127.0.0.1:{port}: connected, but no answer in time"
 
 
 def test_a_message_that_amqp_cannot_carry_costs_no_other_anything(broker: StubBroker, make: Make) -> None:

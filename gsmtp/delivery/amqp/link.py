@@ -236,7 +236,7 @@ class Link:
             )
         except Exception as error:
             if self._channel.is_open:  # frames are made before the first is sent
-                raise UnfitMessage(describe(error)) from error
+                raise UnfitMessage(describe(error)[:200]) from error
             raise LinkError(describe(error)) from error
         self._tag += 1
         return self._tag
@@ -271,8 +271,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     said = " ".join(str(argument) for argument in error.args if argument)
-    if "Timeout while setting up AMQP" in said:  # pika's words for it are about itself
+    if "Timeout while setting up" in said:  # pika's words for it are about itself
         return "connected, but no answer in time"
+    if "TCP connection attempt timed out" in said:
+        return "can't be connected to in time"
     name = type(error).__name__
     return f"{name}: {said}" if said else name
 
