@@ -23,7 +23,7 @@ Offload = Callable[[Callable[[], Any]], Any]
 """Calls a function that may take its time, and gives its result."""
 
 INLINE_BYTES = 32_768
-"""Messages up to this size are parsed where it is asked for, which takes a millisecond or two."""
+"""Messages up to this size are signed on the hub."""
 
 
 class Retry(Exception):
@@ -114,8 +114,7 @@ class InboundMail:
         """The message taken apart; done when first asked for. Never raises for what the message says."""
         from gsmtp.core.parsedmail import parse  # with the library's parser of mail, which many a process never needs
 
-        if self.data is not None and len(self.data) <= INLINE_BYTES:
-            return parse(self.data)
+        # a small one that is made for it takes half a second, too
         found: ParsedMail = self._elsewhere(lambda: parse(self._read()))
         return found
 

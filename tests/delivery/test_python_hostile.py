@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
+from gsmtp.delivery.transports.python import PythonTransport
 from tests.delivery.test_python_transport import WAYS, Bench
 from tests.support.waiting import wait_until
 
+T = TypeVar("T")
 HANDLERS = """
 import os, subprocess, sys, time
 import gevent
@@ -39,6 +43,9 @@ def odd(mail):
 
 def far(mail):
     return Retry("later", "never")
+
+def parses(mail):
+    mail.parsed
 
 def number(mail):
     return Refuse(5)
@@ -113,6 +120,20 @@ def test_verdicts_of_the_wrong_kind_are_text_or_temporary(desk: Bench, way: str,
         assert {one.reply for one in desk.deliver()} == {"554 5.3.0 5"}
     else:
         assert desk.failure() == "451 4.3.0 [internal] ValueError in handler handlers.py:far, see the log"
+
+
+def test_no_message_is_taken_apart_on_the_hub(desk: Bench) -> None:
+    called: list[object] = []
+
+    class Noting:
+        def call(self, function: Callable[..., T], *args: Any) -> T:
+            called.append(function)
+            return desk.native.call(function, *args)
+
+    desk.transport = PythonTransport(replace(desk.tools, native=Noting()))
+    desk.configure("parses", "greenlet")
+    assert [one.code for one in desk.deliver()] == [250] * 3
+    assert len(called) == 1
 
 
 @pytest.mark.parametrize("function", ["forks", "starts"])
