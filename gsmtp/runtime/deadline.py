@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from typing import Any, Protocol
 
 import gevent
 
 log = logging.getLogger("gsmtp.threads")
 
+_TURN_S = 0.0005
+"""After that long sockets get their turn: thousands of clients that came together fall silent together."""
 
 Bucket = dict["Waiter", None]
 
@@ -32,7 +35,8 @@ class Waiter(Protocol):
 
 
 class DeadlineWheel:
-    """Calls `expired` on waiters whose deadline passed, at most `tick_s` late. Make it on the hub's thread.
+    """Calls `expired` on waiters whose deadline passed, at most `tick_s` late, or as long as the others that are due
+    take. Make it on the hub's thread.
 
     Args:
         tick_s: seconds between two looks.
@@ -42,7 +46,10 @@ class DeadlineWheel:
         self._tick_s = tick_s
         self._buckets: dict[int, Bucket] = {}  # dicts for sets: half the memory
         self._next = int(time.monotonic() / tick_s)
-        self._timer: Any = gevent.get_hub().loop.timer(tick_s, tick_s)
+        self._due: deque[Bucket] = deque()
+        self._pause: Any = None
+        self._loop: Any = gevent.get_hub().loop
+        self._timer: Any = self._loop.timer(tick_s, tick_s)
         self._timer.start(self._tick)
 
     def add(self, waiter: Waiter) -> None:
@@ -62,12 +69,29 @@ class DeadlineWheel:
             bucket.pop(waiter, None)
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        last = int(now / self._tick_s)
+        last = int(time.monotonic() / self._tick_s)
         while self._next <= last:
-            due = self._buckets.pop(self._next, {})
+            bucket = self._buckets.pop(self._next, None)
             self._next += 1
+            if bucket:
+                self._due.append(bucket)
+        if self._pause is None:
+            self._work()
+
+    def _work(self) -> None:
+        """Look at those whose bucket came up, some at a time."""
+        if self._pause is not None:
+            self._pause.close()
+            self._pause = None
+        now = time.monotonic()
+        turn_ends = now + _TURN_S
+        while self._due:
+            due = self._due[0]
             while due:
+                if now >= turn_ends:
+                    self._pause = self._loop.timer(0.0)  # callbacks would run fifty times before sockets do
+                    self._pause.start(self._work)
+                    return
                 waiter, _ = due.popitem()  # those that an earlier one's end discards are gone from it
                 waiter.bucket = None
                 try:
@@ -78,8 +102,13 @@ class DeadlineWheel:
                 except Exception:
                     # or the others of this bucket would never be looked at again
                     log.exception("a deadline could not be kept")
+                now = time.monotonic()
+            self._due.popleft()
 
     def close(self) -> None:
         """Stop looking."""
+        self._due.clear()
+        if self._pause is not None:
+            self._pause.close()
         self._timer.stop()
         self._timer.close()

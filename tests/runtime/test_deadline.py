@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from socket import socketpair
 
 import gevent
 import pytest
@@ -62,6 +63,41 @@ def test_a_touched_waiter_moves_and_a_discarded_one_is_forgotten() -> None:
     assert gone.ends == []
     _until(lambda: busy.ends)
     wheel.close()
+
+
+def test_others_have_their_turn_while_thousands_expire() -> None:
+    wheel = DeadlineWheel(0.02)
+    ours, theirs = socketpair()
+    watcher = gevent.get_hub().loop.io(ours.fileno(), 1)
+    ends: list[int] = []
+    turns: list[int] = []
+
+    class Slow(Waiter):
+        def expired(self) -> None:
+            super().expired()
+            ends.append(1)
+            until = time.monotonic() + 0.0002
+            while time.monotonic() < until:
+                pass
+            if len(ends) == 1:
+                theirs.send(b"x")
+
+    def other() -> None:
+        ours.recv(1)
+        turns.append(len(ends))
+        wheel.discard(next(waiter for waiter in waiters if not waiter.ends))
+
+    watcher.start(other)
+    waiters = [Slow(0) for _ in range(500)]
+    for waiter in waiters:
+        wheel.add(waiter)
+    _until(lambda: len(ends) == 499)
+    assert turns[0] < 20, "a socket waits for some of them, not for all"
+    assert all(waiter.bucket is None for waiter in waiters)
+    wheel.close()
+    watcher.close()
+    for one in (ours, theirs):
+        one.close()
 
 
 def test_a_waiter_may_discard_another_while_expiring() -> None:
