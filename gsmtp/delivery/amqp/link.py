@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 from gevent.event import AsyncResult
 
+from gsmtp.core.surrogates import clean
 from gsmtp.delivery.amqp.message import BrokerMessage
 from gsmtp.delivery.amqp.settings import Broker, Settings
 
@@ -236,7 +237,7 @@ class Link:
             )
         except Exception as error:
             if self._channel.is_open:  # frames are made before the first is sent
-                raise UnfitMessage(describe(error)[:200]) from error
+                raise UnfitMessage(clean(describe(error))[:200]) from error
             raise LinkError(describe(error)) from error
         self._tag += 1
         return self._tag
