@@ -13,7 +13,8 @@ from gsmtp.app.process import finish, settle_memory
 from gsmtp.app.supervisor import Supervisor
 from gsmtp.config.scopes import Configuration
 from gsmtp.core.errors import GsmtpError
-from gsmtp.observe.logs import LEVELS, EventLog, install
+from gsmtp.observe.bridge import install
+from gsmtp.observe.logs import LEVELS, EventLog
 from gsmtp.observe.writer import LineWriter
 from gsmtp.runtime.native import HubMailbox, NativePool
 

@@ -3,8 +3,8 @@
     2026-11-22T17:44:36.123Z info     smtp     received id=00/01-00042-00000001 from=<a@example.net> to=<b@example.com>
 
 `EventLog` formats the frequent events itself, because the standard library's records cost more than the reply they
-tell of; everything rare goes through `logging` (loggers ``gsmtp.*``) and comes out in the same shape. Passwords and
-AUTH lines never get here: nobody passes them.
+tell of; everything rare goes through `logging` (loggers ``gsmtp.*``) and comes out in the same shape (`bridge.py`).
+Passwords and AUTH lines never get here: nobody passes them.
 """
 
 from __future__ import annotations
@@ -152,27 +152,3 @@ def _one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-class _Bridge(logging.Handler):
-    """Brings the records of `logging` into the same shape."""
-
-    def __init__(self, events: EventLog) -> None:
-        super().__init__()
-        self._events = events
-
-    def emit(self, record: logging.LogRecord) -> None:
-        area = record.name.removeprefix("gsmtp.") if record.name.startswith("gsmtp") else record.name
-        text = record.getMessage()
-        traceback = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-        self._events.event(record.levelname.lower(), area, text, traceback=traceback)
-
-
-def install(events: EventLog, level: int = logging.INFO) -> None:
-    """Make `logging` of the whole process write through `events` from `level` up."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    root.addHandler(_Bridge(events))
-    root.setLevel(logging.WARNING)
-    logging.getLogger("gsmtp").setLevel(level)

@@ -23,7 +23,8 @@ from gsmtp.app.supervisor import Supervisor
 from gsmtp.config.scopes import Configuration, ListenStanza
 from gsmtp.config.tree import Tree
 from gsmtp.core.errors import ConfigError, GsmtpError
-from gsmtp.observe.logs import LEVELS, EventLog, install
+from gsmtp.observe.bridge import install
+from gsmtp.observe.logs import LEVELS, EventLog
 from gsmtp.observe.writer import LineWriter
 from gsmtp.runtime.channel import Channel, ChannelError, Handler, Json, Question
 from gsmtp.runtime.native import HubMailbox, NativePool

@@ -12,8 +12,9 @@ import gevent
 import pytest
 
 from gsmtp.core.records import Attempt
+from gsmtp.observe.bridge import install
 from gsmtp.observe.journal import Journal
-from gsmtp.observe.logs import EventLog, install
+from gsmtp.observe.logs import EventLog
 from gsmtp.observe.writer import LineWriter
 from gsmtp.runtime.native import HubMailbox, NativePool
 
