@@ -273,6 +273,7 @@ def test_whom_policy_refused_is_told(spool: Spool) -> None:
 
 
 def test_a_mailbox_that_does_not_exist_bounces(tmp_path: Path) -> None:
+    (tmp_path / "a.example" / "known").mkdir(parents=True)
     maildir: Settings = {"Basedir": str(tmp_path), "Domains": ("a.example",), "Create_Users": False}
     with office({}, maildirs={"m": maildir}) as home:
         home.accept("no@a.example")
@@ -425,6 +426,7 @@ def test_drop_drops_without_bounces_too() -> None:
 
 
 def test_a_transports_stanza_decides_before_the_domain(tmp_path: Path) -> None:
+    (tmp_path / "a.example" / "known").mkdir(parents=True)
     maildir: Settings = {
         "Basedir": str(tmp_path),
         "Domains": ("a.example",),
