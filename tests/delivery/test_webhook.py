@@ -394,15 +394,17 @@ def test_a_redirect_is_refused_and_not_followed(bench: Bench) -> None:
     [
         ("120", 120, 120),
         ("999999999", 3600, 3600),
-        pytest.param(email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600, id="in ten minutes"),
+        ("in ten minutes", 590, 600),
         (email.utils.formatdate(1, usegmt=True), 0, 0),
         ("-5", 0, 0),
         ("soon", 0, 0),
         ("²", 0, 0),
     ],
-    ids=["seconds", "too-long", "date", "past", "negative", "word", "superscript"],  # a date would differ by process
+    ids=["seconds", "too-long", "date", "past", "negative", "word", "superscript"],
 )
 def test_retry_after_is_honoured_within_an_hour(bench: Bench, field: str, least: float, most: float) -> None:
+    if field == "in ten minutes":
+        field = email.utils.formatdate(time.time() + 600, usegmt=True)
     said = answer("429 Slow Down").replace(b"\r\n\r\n", f"\r\nRetry-After: {field}\r\n\r\n".encode())
     with Receiver(lambda _: said) as app:
         bench.configure(app.url)
