@@ -138,7 +138,7 @@ def test_no_message_is_taken_apart_on_the_hub(desk: Bench) -> None:
 
 @pytest.mark.parametrize("function", ["forks", "starts"])
 def test_what_a_dead_process_started_ends_with_it(desk: Bench, tmp_path: Path, function: str) -> None:
-    desk.configure(function, "process", "timeout = 2")
+    desk.configure(function, "process", "timeout = 1")
     said = desk.failure()
     assert said.startswith(f"451 4.3.0 [internal] handler handlers.py:{function}: its process ")
     if function == "starts":  # it has nothing of ours, so that the end is seen at once
