@@ -84,3 +84,11 @@ def use() -> None:
 def is_used() -> bool:
     """Whether this process runs compiled modules."""
     return any(isinstance(finder, _Finder) for finder in sys.meta_path)
+
+
+def words() -> str:
+    """What runs in this process, in a few words for its log: "compiled", or "Python" and why if that can be mended."""
+    if is_used():
+        return "compiled"
+    _, reason = state()
+    return f"Python: {reason}" if os.path.exists(MANIFEST) else "Python"

@@ -14,6 +14,7 @@ from dataclasses import asdict
 import gevent
 import gevent.event
 
+from gsmtp import compiled
 from gsmtp.app.options import DRAIN_TIME
 from gsmtp.app.parts import hostname_of
 from gsmtp.app.process import end_at_once
@@ -170,6 +171,7 @@ class Supervisor(Reloading):
             control=",".join(self._listeners.addresses(control=True)) or None,
             pid=os.getpid(),
             spool=self._configuration.view[SPOOLBASE],
+            code=compiled.words(),
         )
         if not addresses:
             self._events.event("warning", "start", "no Listen stanza is enabled: no mail can come in")

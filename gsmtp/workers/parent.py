@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import gevent
 
+from gsmtp import compiled
 from gsmtp.app.loggers import LogKeeper
 from gsmtp.app.options import DRAIN_TIME
 from gsmtp.app.parts import hostname_of
@@ -185,6 +186,7 @@ class Parent(Reloading):
             pid=os.getpid(),
             workers=len(self._crew.members),
             spool=self._configuration.view[SPOOLBASE],
+            code=compiled.words(),
         )
         if not addresses:
             self._events.event("warning", "start", "no Listen stanza is enabled: no mail can come in")

@@ -16,6 +16,7 @@ from gsmtp import compiled
 from gsmtp.compiling import MODULES
 from tests.support.source import ROOT
 
+WORDS = "from gsmtp import compiled; print(compiled.words())"
 WHERE = "import gsmtp.smtp.session as s, gsmtp.core.reply as r; print(s.__file__[-3:], r.__file__[-3:])"
 
 
@@ -49,6 +50,7 @@ def _status(tree: Path, **environment: str) -> tuple[bool, str]:
 def test_modules_true_to_their_sources_are_used(tree: Path) -> None:
     assert _status(tree) == (True, "")
     assert _python(tree, "-c", WHERE).stdout == ".so .so\n"
+    assert _python(tree, "-c", WORDS).stdout == "compiled\n"
     told = _python(tree, "-m", "gsmtp", "compile")
     assert (told.returncode, told.stdout) == (0, f"{len(MODULES)} modules are compiled and up to date\n")
 
@@ -56,6 +58,7 @@ def test_modules_true_to_their_sources_are_used(tree: Path) -> None:
 def test_the_environment_leaves_them_aside(tree: Path) -> None:
     assert _status(tree, GSMTP_PURE="1") == (False, "GSMTP_PURE is set")
     assert _python(tree, "-c", WHERE, GSMTP_PURE="1").stdout == ".py .py\n"
+    assert _python(tree, "-c", WORDS, GSMTP_PURE="1").stdout == "Python: GSMTP_PURE is set\n"
     assert _status(tree, GSMTP_PURE="0") == (True, "")
 
 
