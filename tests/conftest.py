@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from gsmtp import compiled
 from gsmtp.runtime import dns_sources
 from tests.support.ports import NO_NAME_SERVER
 
@@ -23,6 +24,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where every test must run (GSMTP_REQUIRE_PEERS=1): {reason}"
     return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What measures Python code is left to `make tests-pure` where the compiled modules run."""
+    if compiled.is_used():
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("pure")])
+        items[:] = [item for item in items if not item.get_closest_marker("pure")]
 
 
 @pytest.fixture(autouse=True, scope="session")

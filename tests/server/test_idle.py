@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gsmtp import compiled
 from gsmtp.server.connection import Connection
 from tests.support.inprocess import Running, running
 
@@ -45,7 +44,7 @@ def _connections(server: Running) -> list[Connection]:
     return [connection for connection in every if connection.listener in server.listeners]
 
 
-@pytest.mark.skipif(compiled.is_used(), reason="what compiled code allocates has no place in a source")
+@pytest.mark.pure  # what compiled code allocates has no place in a source
 def test_a_connection_held_after_ehlo_takes_two_kib_at_most(server: Running) -> None:
     server.client().greet()
     tracemalloc.start()
