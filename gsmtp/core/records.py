@@ -36,7 +36,7 @@ class Peering:
     group: str = "default"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Reception:
     """A message was accepted (mainlog ``R``, one a recipient).
 
@@ -51,10 +51,26 @@ class Reception:
 
     peering: Peering
     envelope: Envelope
-    conn: Mapping[str, str] = field(default_factory=dict)
-    mess: Mapping[str, str] = field(default_factory=dict)
-    is_dropped: bool = False
-    protocol: str = "esmtp"
+    conn: Mapping[str, str]
+    mess: Mapping[str, str]
+    is_dropped: bool
+    protocol: str
+
+    def __init__(
+        self,
+        peering: Peering,
+        envelope: Envelope,
+        conn: Mapping[str, str] | None = None,
+        mess: Mapping[str, str] | None = None,
+        is_dropped: bool = False,
+        protocol: str = "esmtp",
+    ) -> None:
+        self.peering = peering
+        self.envelope = envelope
+        self.conn = {} if conn is None else conn
+        self.mess = {} if mess is None else mess
+        self.is_dropped = is_dropped
+        self.protocol = protocol
 
 
 @dataclass(slots=True)

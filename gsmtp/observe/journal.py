@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from gsmtp.core.envelope import Envelope
@@ -23,7 +24,7 @@ from gsmtp.core.records import (
     SessionEnd,
     TlsFailure,
 )
-from gsmtp.observe.logs import EventLog, Trouble
+from gsmtp.observe.logs import EventLog, Trouble, shown
 
 _PLAIN_WORDS = re.compile(r"[ !#-\[\]-~]*")
 _PHASES = {
@@ -48,6 +49,9 @@ _PHASES = {
 
 _DELIVERY_LEVELS = {"delivered": "info", "deferred": "warning", "failed": "error"}
 _AUTH_WORDS = {"pass": "logged in", "fail": "login failed", "error": "login not judged", "timeout": "login timed out"}
+
+
+_known = lru_cache(maxsize=256)(shown)  # for words of which there are few
 
 
 class RecordLog(Protocol):
@@ -214,13 +218,22 @@ class Journal:
 
     def _tell_end(self, record: SessionEnd) -> None:
         peering = record.peering
-        self._events.line(
+        events = self._events
+        client = peering.remote or "unix"
+        if not (events.as_json or record.tls or record.user):
+            events.plain(
+                f"info     smtp     disconnected session={peering.connection_id} client={client} "
+                f"end={_known(record.reason)} seconds={record.seconds:.3f} messages={record.messages} "
+                f"state={_known(record.state)}\n"
+            )
+            return
+        events.line(
             "info",
             "smtp",
             "disconnected",
             {
                 "session": peering.connection_id,
-                "client": peering.remote or "unix",
+                "client": client,
                 "end": record.reason,
                 "seconds": f"{record.seconds:.3f}",
                 "messages": record.messages,

@@ -37,6 +37,7 @@ LEVELS = {
 _TO_KEEP = ("critical", "error", "warning")
 _KEPT = 10
 _PLAIN = re.compile(r"[!#-\[\]-~]*")
+_THOUSANDTHS = tuple(f".{number:03d}Z" for number in range(1000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class EventLog:
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             if self._format:
                 self._formatted = _one_line(time.strftime(self._format, time.localtime(second)))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        return self._stamp + _THOUSANDTHS[int((now - second) * 1000)]
 
     def _prefix(self) -> str:
         stamp = self._time()
@@ -132,16 +133,17 @@ class EventLog:
 
 
 def _words(fields: dict[str, object]) -> list[str]:
-    is_plain = _PLAIN.fullmatch
     words = []
     for key, value in fields.items():
         if value is not None:
-            text = value if type(value) is str else str(value)
-            words.append(f"{key}={text}" if is_plain(text) else f"{key}={_quote(text)}")
+            words.append(f"{key}={shown(value if type(value) is str else str(value))}")
     return words
 
 
-def _quote(text: str) -> str:
+def shown(text: str) -> str:
+    """A field's value as it stands in a line: quoted unless it is one word of plain characters."""
+    if _PLAIN.fullmatch(text):
+        return text
     if "\\" in text or '"' in text:
         text = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_one_line(text)}"'

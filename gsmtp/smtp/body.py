@@ -40,9 +40,9 @@ class LoneScan:
             wire: never ends between the CR and the LF of a line end.
             is_end: whether it is the last piece.
         """
-        # One replacement and two single-byte searches take two thirds of the time of counting the three.
-        rest = wire.replace(b"\r\n", b"  ")
-        is_lone = b"\n" in rest or b"\r" in rest
+        # Without its LFs, and then with one behind each CR, it is the same again when none stood alone. Replacing
+        # single bytes takes a third of the time that looking for the pairs takes.
+        is_lone = wire.replace(b"\n", b"").replace(b"\r", b"\r\n") != wire
         if is_lone or self._seen:
             self._seen = True
             if not self.has_false_end:

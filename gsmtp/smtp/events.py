@@ -5,7 +5,7 @@
 PIPELINING. Everything that no policy can change (syntax, order, NOOP, RSET, HELP …) the machine answers alone.
 
 Not frozen, because a frozen dataclass costs three times as much to make and these are made for every command; nobody
-changes them.
+changes them. For the same reason those that every message has write their `__init__` out (see `core.envelope`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Greeting:
     line: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Mail:
     """MAIL FROM, syntax and parameters checked. *Answered*: positive opens the transaction.
 
@@ -70,8 +70,14 @@ class Mail:
     size: int
     line: str
 
+    def __init__(self, reverse_path: str, domain: str, size: int, line: str) -> None:
+        self.reverse_path = reverse_path
+        self.domain = domain
+        self.size = size
+        self.line = line
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class Rcpt:
     """RCPT TO, syntax, parameters and limits checked. *Answered*: positive adds `recipient` to the transaction.
 
@@ -80,6 +86,10 @@ class Rcpt:
 
     recipient: Recipient
     line: str
+
+    def __init__(self, recipient: Recipient, line: str) -> None:
+        self.recipient = recipient
+        self.line = line
 
 
 @dataclass(slots=True)
@@ -95,7 +105,7 @@ class BodyStart:
     chunking: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Body:
     """A piece of the body as it is to be kept: transparency removed, fixes applied, trace headers in front.
 
@@ -103,6 +113,9 @@ class Body:
     """
 
     data: bytes
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 @dataclass(slots=True)

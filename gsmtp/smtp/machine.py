@@ -7,6 +7,7 @@ verbs and extensions".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -55,6 +56,11 @@ MOST_SKIPPED_BYTES: Final = 268_435_456
 _SYNTAX_FAULTS: Final = (501, 504, 555)
 _CHUNK_STARTS: Final = BodyStart(True)
 _NO_BINDINGS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+@lru_cache(maxsize=16)
+def _goodbye(hostname: str) -> Reply:
+    return Reply(221, "2.0.0", (f"{hostname} closing connection",))
 
 
 class Machine:
@@ -179,7 +185,7 @@ class Machine:
 
     def say_goodbye(self) -> Event | None:
         """Answer QUIT (RFC 5321 section 4.1.1.10)."""
-        self.answer(Reply(221, "2.0.0", (f"{self.profile.hostname} closing connection",)))
+        self.answer(_goodbye(self.profile.hostname))
         self._finish("quit")
         return None
 

@@ -277,11 +277,12 @@ class MessageFilter:
             self.refuse(Rank.LOOP, MAIL_LOOP)
             return b""
         added = b""
-        if b"\r\ndate:" not in lower or b"\r\nmessage-id:" not in lower:
+        # `find` and not `in`, which first tries to take what it looks for as a number
+        if lower.find(b"\r\ndate:") < 0 or lower.find(b"\r\nmessage-id:") < 0:
             added = self._added(lower)
-        if self._trace and b"return-path" in lower:
+        if self._trace and lower.find(b"return-path") >= 0:
             head = _RETURN_PATH.sub(b"", head)
-        if auth_results.NAME in lower:
+        if lower.find(auth_results.NAME) >= 0:
             head = auth_results.without_claims(head, rules.hostname)
         if not added:
             return self._trace + head
