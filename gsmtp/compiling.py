@@ -29,13 +29,13 @@ MODULES: tuple[str, ...] = tuple(
         "smtp": "abnf buffer body events facts transaction trace parser message state machine text answers session "
         "verbs profile traced",
         "server": "channel connection acceptance reception limits peering sink login opening securing throttle",
-        "policy": "chain context decision checks.relay checks.blackhole",
+        "policy": "chain context decision keep checks.relay checks.blackhole",
         "observe": "journal logs",
-        "config": "view",
+        "config": "scopes view",
         "delivery": "admission backoff bounces client commands connection deferrals dots failures gates hops job lanes "
         "line mailer pool queue quotas rates recorder replies router runner sockets steps terms transaction window "
         "worker",
-        "spool": "codec leases recent sqlite writer",
+        "spool": "bodies codec health leases recent sqlite writer",
         "runtime": "later native usage",
     }.items()
     for name in names.split()

@@ -10,7 +10,7 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gsmtp.core.envelope import Envelope
 from gsmtp.core.records import (
@@ -26,8 +26,8 @@ from gsmtp.core.records import (
 )
 from gsmtp.observe.logs import EventLog, Trouble, shown
 
-_PLAIN_WORDS = re.compile(r"[ !#-\[\]-~]*")
-_PHASES = {
+_PLAIN_WORDS: Final = re.compile(r"[ !#-\[\]-~]*")
+_PHASES: Final = {
     "just connected": "connect",
     "sending banner": "connect",
     "concurrency limit": "connect",
@@ -47,8 +47,13 @@ _PHASES = {
 """Short words for Momentum's state names (reference/console-and-logs.md section 4)."""
 
 
-_DELIVERY_LEVELS = {"delivered": "info", "deferred": "warning", "failed": "error"}
-_AUTH_WORDS = {"pass": "logged in", "fail": "login failed", "error": "login not judged", "timeout": "login timed out"}
+_DELIVERY_LEVELS: Final = {"delivered": "info", "deferred": "warning", "failed": "error"}
+_AUTH_WORDS: Final = {
+    "pass": "logged in",
+    "fail": "login failed",
+    "error": "login not judged",
+    "timeout": "login timed out",
+}
 
 
 _known = lru_cache(maxsize=256)(shown)  # for words of which there are few
@@ -257,7 +262,7 @@ class Journal:
         )
 
 
-_TELLERS: dict[type, Callable[[Journal, Any], None]] = {
+_TELLERS: Final[dict[type, Callable[[Journal, Any], None]]] = {
     Reception: Journal._tell_reception,
     Rejection: Journal._tell_rejection,
     AuthAttempt: Journal._tell_auth,

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Sink(Protocol):
@@ -26,7 +26,7 @@ class Sink(Protocol):
         """Take one line with its end. Must not block."""
 
 
-LEVELS = {
+LEVELS: Final = {
     "critical": logging.CRITICAL,
     "error": logging.ERROR,
     "warning": logging.WARNING,
@@ -34,10 +34,10 @@ LEVELS = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-_TO_KEEP = ("critical", "error", "warning")
-_KEPT = 10
-_PLAIN = re.compile(r"[!#-\[\]-~]*")
-_THOUSANDTHS = tuple(f".{number:03d}Z" for number in range(1000))
+_TO_KEEP: Final = ("critical", "error", "warning")
+_KEPT: Final = 10
+_PLAIN: Final = re.compile(r"[!#-\[\]-~]*")
+_THOUSANDTHS: Final = tuple(f".{number:03d}Z" for number in range(1000))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gsmtp.core.registry import Registry
 from gsmtp.core.reply import TRANSACTION_FAILED
@@ -43,7 +43,7 @@ class Hook:
     may_block: bool = False
 
 
-HOOKS: Registry[Hook] = Registry("policy hook")
+HOOKS: Final[Registry[Hook]] = Registry("policy hook")
 
 
 def hook(phase: Phase, *, order: int, may_block: bool = False) -> Callable[[F], F]:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from gsmtp.runtime.sockets import RawSocket
     from gsmtp.runtime.tls import TlsLayer
 
-COMMAND_RECV = 16_384
-BODY_RECV = 131_072
+COMMAND_RECV: Final = 16_384
+BODY_RECV: Final = 131_072
 """Never 256 KiB: there glibc maps and unmaps memory on every call (docs/decisions.md)."""
 MORE: Final[int] = getattr(_socket, "MSG_MORE", 0)
 """More is to follow at once: the kernel sends it in one packet."""
-LINGER_S = 2.0
-MOST_LINGER_BYTES = 1_048_576
+LINGER_S: Final = 2.0
+MOST_LINGER_BYTES: Final = 1_048_576
 
 
 class Channel(ABC):

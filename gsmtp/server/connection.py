@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable
 from sys import intern
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gsmtp.core.records import Peering, SessionBegin, SessionEnd
 from gsmtp.core.reply import IDLE_TIMEOUT, SHUTTING_DOWN, TOO_MANY_SESSIONS, Reply
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gsmtp.smtp")
 
-MOST_PENDING_INPUT = 65_536
-EVENTS_A_TURN = 200
+MOST_PENDING_INPUT: Final = 65_536
+EVENTS_A_TURN: Final = 200
 
 
 class Connection(Securing):

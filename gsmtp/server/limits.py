@@ -16,7 +16,7 @@ from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.server.options import LISTENER_SESSIONS, SERVICE_SESSIONS
 
 Path = tuple[tuple[str, str | None], ...]
-_NO_SCOPE: Path = ()
+_NO_SCOPE: Final[Path] = ()
 _NO_LIMIT: Final = 0xFFFFFFFF
 SERVICE: Final = "sessions"
 """What all sessions are counted by where several processes count together."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gsmtp.core.errors import ConfigError, SpoolFull
 from gsmtp.core.reply import BAD_SEQUENCE, SHUTTING_DOWN, TLS_UNAVAILABLE
@@ -272,7 +272,7 @@ class Reception(Login):
         self._begin_login()
 
 
-HANDLERS: dict[type, Callable[[Reception, Any], bool]] = {
+HANDLERS: Final[dict[type, Callable[[Reception, Any], bool]]] = {
     Connect: Reception._on_connect,
     Greeting: Reception._on_greeting,
     Mail: Reception._on_mail,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gsmtp.config.kinds import Rate
 from gsmtp.config.view import View
@@ -20,7 +20,7 @@ from gsmtp.runtime.shared_rates import SharedRates
 from gsmtp.server.limits import Path, path_of
 from gsmtp.server.options import INBOUND_THROTTLE_MESSAGES
 
-_ROUNDING = 1e-6
+_ROUNDING: Final = 1e-6
 
 Grant = Callable[[], bool]
 """Called when it is one's turn, on the hub; says whether the message is begun, so that the turn counts."""

@@ -17,20 +17,20 @@ DOMAIN_OCTETS: Final = 255
 PATH_OCTETS: Final = 256
 """RFC 5321 section 4.5.3.1; a path counts its angle brackets and its source route."""
 
-_LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
+_LABEL_OCTETS: Final = 63  # RFC 1035 section 2.3.4
 
 # C1 controls and the Unicode line separators are left out: nothing may start a new line in a log or a header.
-_UTF8 = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
-_ATEXT = rf"A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-"
+_UTF8: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
+_ATEXT: Final = rf"A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-"
 # The underscore is no LDH character but stands in enough real host names to be taken.
-_ASCII_DOMAIN = re.compile(
+_ASCII_DOMAIN: Final = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
+_IPV4: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
+_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
 # What clients call themselves: real ones send underscores and more; what could break out of the comment in Received
 # or out of a log field can't be in it.
-_GREETING_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:%/+=~\[\]-]*")
+_GREETING_NAME: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:%/+=~\[\]-]*")
 
 
 # Classes of so many characters take milliseconds to compile: `gsmtp check` starts without them.

@@ -15,8 +15,8 @@ _DOT_LINE: Final = b"\r\n."
 
 # What some server somewhere takes for the end of the data: a dot alone between two line ends of any kind, when not
 # both are CR LF (CVE-2023-51764, CVE-2023-51765, CVE-2023-51766).
-_FALSE_END = re.compile(rb"(?<!\r)\n\.[\r\n]|\n\.(?:\n|\r(?!\n))|\r\.[\r\n]")
-_BEHIND = 3  # how much of the text before a piece the pattern has to see: CR LF and the dot
+_FALSE_END: Final = re.compile(rb"(?<!\r)\n\.[\r\n]|\n\.(?:\n|\r(?!\n))|\r\.[\r\n]")
+_BEHIND: Final = 3  # how much of the text before a piece the pattern has to see: CR LF and the dot
 
 
 class LoneScan:

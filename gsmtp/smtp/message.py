@@ -39,15 +39,15 @@ MOST_HEADER_BYTES: Final = 262_144
 
 MOST_HOPS: Final = 100
 """More Received fields than this mean a loop; RFC 5321 section 6.3 asks for a threshold of at least 100."""
-_LOOP_BYTES = MOST_HOPS * len("Received:")
+_LOOP_BYTES: Final = MOST_HOPS * len("Received:")
 
-_LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
-_FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
-_BAD_LINE = re.compile(rb"\r\n(?![!-9;-~]++[ \t]*+:|[ \t]|\r\n|\Z)")
-_DATE = re.compile(rb"^date[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_RETURN_PATH = re.compile(rb"^return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
+_LONE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_BLANK_LINE: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_FIELD: Final = re.compile(rb"[!-9;-~]++[ \t]*+:")
+_BAD_LINE: Final = re.compile(rb"\r\n(?![!-9;-~]++[ \t]*+:|[ \t]|\r\n|\Z)")
+_DATE: Final = re.compile(rb"^date[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_MESSAGE_ID: Final = re.compile(rb"^message-id[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_RETURN_PATH: Final = re.compile(rb"^return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 
 
 class Rank(IntEnum):

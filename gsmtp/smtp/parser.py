@@ -15,19 +15,21 @@ from typing import Final
 
 from gsmtp.smtp import abnf
 
-_SIMPLE = r":<(?:([\w+-]++(?:\.[\w+-]++)*+)@([A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*+))?>(?: ([!-~](?:[ -~]*[!-~])?))?\Z"
+_SIMPLE: Final = (
+    r":<(?:([\w+-]++(?:\.[\w+-]++)*+)@([A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*+))?>(?: ([!-~](?:[ -~]*[!-~])?))?\Z"
+)
 _SIMPLE_MAIL: Final = re.compile(r"[Ff][Rr][Oo][Mm]" + _SIMPLE, re.ASCII)
 _SIMPLE_RCPT: Final = re.compile(r"[Tt][Oo]" + _SIMPLE, re.ASCII)
-_FROM = re.compile(r"from:", re.IGNORECASE | re.ASCII)
-_TO = re.compile(r"to:", re.IGNORECASE | re.ASCII)
+_FROM: Final = re.compile(r"from:", re.IGNORECASE | re.ASCII)
+_TO: Final = re.compile(r"to:", re.IGNORECASE | re.ASCII)
 
 _SHORT: Final = 64
 """A domain of fewer octets can have no label that is too long."""
 
-_BRACKETS = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")*+)>')
-_NO_UTF8 = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")  # what surrogateescape makes of octets that aren't UTF-8
-_BARE_WORD = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")++)')
-_MAILBOX = re.compile(r'((?:"(?:[^"\\]|\\.)*+"|[^"@])*+)@([^@]*+)')
+_BRACKETS: Final = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")*+)>')
+_NO_UTF8: Final = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")  # what surrogateescape makes of octets that aren't UTF-8
+_BARE_WORD: Final = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")++)')
+_MAILBOX: Final = re.compile(r'((?:"(?:[^"\\]|\\.)*+"|[^"@])*+)@([^@]*+)')
 
 
 @cache  # not made at once: so many characters take milliseconds

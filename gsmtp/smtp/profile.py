@@ -6,6 +6,7 @@ A profile is immutable. Sessions with the same view share one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gsmtp.config.view import View
 from gsmtp.core.reply import HELO_NEEDED, Reply
@@ -54,7 +55,7 @@ from gsmtp.smtp.parser import AddressRules
 from gsmtp.smtp.state import REAL_STATES, State
 from gsmtp.smtp.verbs import VERBS, Verb
 
-_LINE_OCTETS = 998
+_LINE_OCTETS: Final = 998
 """RFC 5322 section 2.1.1, CR LF not counted."""
 
 
@@ -122,7 +123,7 @@ class Profile:
     most_recipients_a_session: int
 
 
-_MOST_PROFILES = 1024
+_MOST_PROFILES: Final = 1024
 _profiles: dict[tuple[Offer, str], Profile] = {}
 
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 from itertools import product
 from typing import Final
 
-_LONGEST_USER = 255
-_PVALUE = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~-]+(?:[.@][A-Za-z0-9!#$%&'*+^_`{|}~-]+)*")
+_LONGEST_USER: Final = 255
+_PVALUE: Final = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~-]+(?:[.@][A-Za-z0-9!#$%&'*+^_`{|}~-]+)*")
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @lru_cache(maxsize=8)

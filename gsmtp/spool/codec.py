@@ -9,18 +9,18 @@ No gevent: `gsmtp queue` reads spools too.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from gsmtp.core.envelope import Envelope, Recipient
 from gsmtp.core.errors import SpoolUnhealthy
 from gsmtp.spool.base import Past
 
-ENVELOPE_VERSION = 1
+ENVELOPE_VERSION: Final = 1
 
 _text = json.encoder.encode_basestring_ascii
 
 # Envelope attribute, key, default. The keys are read by operators and by the SQL of `store`, which needs "to".
-_FIELDS: tuple[tuple[str, str, Any], ...] = (
+_FIELDS: Final[tuple[tuple[str, str, Any], ...]] = (
     ("client_address", "client", ""),
     ("helo", "helo", ""),
     ("protocol", "proto", "SMTP"),

@@ -6,7 +6,6 @@ noted, and a message goes when its last recipient is delivered.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -130,7 +129,7 @@ class MemorySpool:
         self._mailbox.call_soon(done, problem)
 
     def _keep(self, envelope: Envelope, data: bytes) -> None:
-        kept = copy.deepcopy(envelope)
+        kept = envelope.copy()
         kept.size_bytes = len(data)
         recipients = [
             QueuedRecipient(index, r.address, r.domain, State.QUEUED, kept.received_wall, 0, "", "")
@@ -228,12 +227,12 @@ class MemorySpool:
     def envelope(self, message_id: str) -> Envelope | None:
         """A copy of the envelope, or None when the message is gone."""
         message = self._messages.get(message_id)
-        return None if message is None else copy.deepcopy(message.envelope)
+        return None if message is None else message.envelope.copy()
 
     def envelopes(self, message_ids: Sequence[str]) -> list[Envelope]:
         """Copies of those that are there."""
         found = (self._messages.get(message_id) for message_id in message_ids)
-        return [copy.deepcopy(message.envelope) for message in found if message is not None]
+        return [message.envelope.copy() for message in found if message is not None]
 
     def recent_body(self, message_id: str) -> StoredBody | None:
         """As `base.Spool.recent_body`."""
@@ -279,7 +278,7 @@ class MemorySpool:
 
     def messages(self) -> list[QueuedMessage]:
         """What it holds, for assertions."""
-        return [QueuedMessage(copy.deepcopy(m.envelope), tuple(m.recipients)) for m in self._messages.values()]
+        return [QueuedMessage(m.envelope.copy(), tuple(m.recipients)) for m in self._messages.values()]
 
     def close(self) -> None:
         """Take nothing more."""

@@ -5,6 +5,8 @@ The option is looked up for the recipient's domain, then globally. Source: Momen
 
 from __future__ import annotations
 
+from typing import Final
+
 from gsmtp.core.reply import BLACKHOLED
 from gsmtp.policy.chain import hook
 from gsmtp.policy.context import Context
@@ -12,7 +14,7 @@ from gsmtp.policy.decision import Decision, Phase
 from gsmtp.policy.options import BLACKHOLE
 from gsmtp.smtp.events import Rcpt
 
-_REFUSED = Decision(BLACKHOLED, check="blackhole")
+_REFUSED: Final = Decision(BLACKHOLED, check="blackhole")
 
 
 @hook(Phase.RCPT, order=200)

@@ -11,6 +11,7 @@ Source: reference/esmtp-listener.md section 6.2; RFC 5321 sections 4.5.1 (postma
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from gsmtp.config.view import View
 from gsmtp.core.reply import RELAYING_DENIED
@@ -21,8 +22,8 @@ from gsmtp.policy.options import BOUNCE_DOMAINS, OPEN_RELAY, RELAY_DOMAINS, RELA
 from gsmtp.smtp.events import Connect, Rcpt
 from gsmtp.smtp.options import ALLOW_IP_LITERAL
 
-_ROUTING = frozenset("%!@")
-_DENIED = Decision(RELAYING_DENIED, check="relay")
+_ROUTING: Final = frozenset("%!@")
+_DENIED: Final = Decision(RELAYING_DENIED, check="relay")
 
 
 @hook(Phase.CONNECT, order=100)
