@@ -36,7 +36,7 @@ MODULES: tuple[str, ...] = tuple(
         "line mailer pool queue quotas rates recorder replies router runner sockets steps terms transaction window "
         "worker",
         "spool": "bodies codec health leases recent sqlite writer",
-        "runtime": "later native usage",
+        "runtime": "deadline later native usage",
     }.items()
     for name in names.split()
 )

@@ -93,13 +93,19 @@ class DataReader:
             if len(data) - pos < 3 and b".\r\n".startswith(data[pos:]):
                 return b"", pos
         has_dots = False
-        end = data.rfind(_DOT_LINE, pos)  # searching backwards is the faster way, and here it comes to the same
-        if end >= 0 and not (
-            # Nearly always this is the end of the data, and there is no other dot at the start of a line.
-            end == len(data) - 5 and data.endswith(_END) and data.rfind(_DOT_LINE, pos, end + 2) < 0
-        ):
-            has_dots = True
-            end = data.find(_END, pos)
+        dot = data.find(b".", pos)  # looking for one octet takes a tenth of the time of looking for three
+        if dot < 0:
+            end = -1
+        elif dot == len(data) - 3 and data.endswith(_END, pos):
+            end = dot - 2
+        else:
+            end = data.rfind(_DOT_LINE, pos)  # backwards is the faster way, and here it comes to the same
+            if end >= 0 and not (
+                # Nearly always this is the end of the data, and there is no other dot at the start of a line.
+                end == len(data) - 5 and data.endswith(_END) and data.rfind(_DOT_LINE, pos, end + 2) < 0
+            ):
+                has_dots = True
+                end = data.find(_END, pos)
         if end >= 0:
             wire = data[pos : end + 2]
             pos = end + 5
