@@ -42,16 +42,32 @@ MODULES: tuple[str, ...] = tuple(
 )
 
 _BUILD = """
+import os
 import sys
+from multiprocessing.pool import ThreadPool
 from setuptools import setup
 from mypyc.build import mypycify
+from distutils.ccompiler import CCompiler  # that of setuptools, which stands in for it
+
+def compile_side_by_side(self, sources, output_dir=None, macros=None, include_dirs=None, debug=0, extra_preargs=None,
+                         extra_postargs=None, depends=None):
+    # as CCompiler.compile, which uses one processor for all the files of an extension
+    macros, objects, extra_postargs, pp_opts, build = self._setup_compile(
+        output_dir, macros, include_dirs, sources, depends, extra_postargs
+    )
+    cc_args = self._get_cc_args(pp_opts, debug, extra_preargs)
+    with ThreadPool(os.cpu_count()) as pool:
+        pool.map(lambda name: self._compile(name, *build[name], cc_args, extra_postargs, pp_opts), build, chunksize=1)
+    return objects
+
+CCompiler.compile = compile_side_by_side
 work, target, group = sys.argv[1:4]
 flags = ["--config-file=", "--ignore-missing-imports", "--cache-dir", work + "/cache", *sys.argv[4:]]
-modules = mypycify(flags, opt_level="3", group_name=group, target_dir=work, multi_file=True)
+modules = mypycify(flags, opt_level="3", debug_level="0", group_name=group, target_dir=work, multi_file=True)
 setup(
     name="gsmtp-compiled",
     ext_modules=modules,
-    script_args=["-q", "build_ext", "--build-lib", target, "--build-temp", work + "/temp", "--parallel", "4"],
+    script_args=["-q", "build_ext", "--build-lib", target, "--build-temp", work + "/temp"],
 )
 """
 
