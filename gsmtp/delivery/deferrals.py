@@ -16,7 +16,6 @@ from functools import partial
 import gevent
 
 from gsmtp.core.envelope import Envelope
-from gsmtp.core.errors import SpoolError
 from gsmtp.delivery.connection import NO_VALID_HOSTS
 from gsmtp.delivery.lanes import EnvelopeCache, Lane
 from gsmtp.delivery.recorder import Recorder
@@ -159,8 +158,8 @@ class Deferrals:
         if missing:
             try:
                 known |= {envelope.message_id: envelope for envelope in self._spool.envelopes(missing)}
-            except SpoolError as error:
-                self._log.problem(f"envelopes can't be read: {error}")
+            except Exception as error:  # noqa: BLE001 - each is asked for alone then, and told what is wrong with it
+                self._log.problem("envelopes can't be read", error)
         return known
 
     def _conclude(self, batch: Batch, envelopes: dict[str, Envelope]) -> Sequence[Record]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gevent
 from gevent.event import Event
@@ -45,7 +45,7 @@ from gsmtp.runtime.dns import DnsCounts, Resolver, Settings
 from gsmtp.runtime.later import Later
 from gsmtp.runtime.shared_counts import SharedCounts
 from gsmtp.smtp.options import HOSTNAME
-from gsmtp.spool.base import Due, Notice, Spool, State
+from gsmtp.spool.base import Due, Notice, Record, Spool, State
 
 WINDOW = 2_000
 """Recipients in memory at the most."""
@@ -109,7 +109,7 @@ class Delivery:
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._wake = Event()
         self._window = Window(spool, window, self._wake.set, mono)
-        self._recorder = Recorder(spool, self._log, self._window.recorded, self._announce)
+        self._recorder = Recorder(spool, self._log, self._window.recorded, self._announce, self._give_up)
         self._runner = Runner(
             self._worker,
             self._recorder,
@@ -201,6 +201,11 @@ class Delivery:
             self._announced(notice.envelope)
         self.notify(notice.envelope)
 
+    def _give_up(self, records: Sequence[Record]) -> None:
+        """Recipients that weren't delivered, and whose outcomes can't be noted, are tried anew."""
+        self._window.release(records)
+        self._wake.set()
+
     def poke(self) -> None:
         """Look into the spool now, e.g. after an operator changed due times. Doesn't block."""
         self._wake.set()
@@ -267,6 +272,7 @@ class Delivery:
         end = time.monotonic() + timeout_s
         self._is_stopping = self._runner.is_stopping = True
         self._window.give_back()
+        self._recorder.write_again(at_once=True)
         self._wake.set()
         ended = self._window.wait_until_empty(max(end - time.monotonic(), 0))
         self._runner.kill()
@@ -330,8 +336,15 @@ class Delivery:
         return 0.05 if wait_s <= 0 else min(wait_s, _LONGEST_WAIT_S)
 
     def _sweep_loop(self) -> None:
-        while not self._is_stopping:
+        while True:  # while the queue drains, too: until it is ended
             gevent.sleep(_SWEEP_S)
-            self._tools.connections.close_idle()
-            self._recorder.write_again()
-            self._window.relieve()
+            try:
+                self.sweep()
+            except Exception as error:  # noqa: BLE001 - the loop must outlive any bug below
+                self._log.problem("sweeping the queue broke", error)
+
+    def sweep(self) -> None:
+        """What is done about once a second: close what is idle, write what couldn't be, make room."""
+        self._tools.connections.close_idle()
+        self._recorder.write_again()
+        self._window.relieve()

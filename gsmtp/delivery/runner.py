@@ -134,24 +134,23 @@ class Runner:
         self.start()
 
     def _attempt(self, lane: Lane, batch: Batch) -> None:
-        """See a batch through. Raises GreenletExit when it is cut off."""
+        """See a batch through. Raises GreenletExit when it is cut off at the end of the process."""
         sent_back = False
         batch.connections = 0
         batch.connecting = lambda: self._connecting(lane, batch)
         try:
             report = self._worker.attempt(batch, self._envelopes.get(batch.message_id))
-        except gevent.GreenletExit:
-            self._release(batch.dues)  # cut off at the end of the process: due again at the next start
-            raise
         except Throttled:
             sent_back = True
-        except Exception as error:  # noqa: BLE001 - the queue must outlive any bug below
-            self._log.problem(f"the attempt for {batch.message_id} broke", error)
+        except BaseException as error:
+            if isinstance(error, gevent.GreenletExit) and self.is_stopping:
+                self._release(batch.dues)  # cut off at the end of the process: due again at the next start
+                raise
+            self._log.problem(f"the attempt for {batch.message_id} broke", error)  # the queue must outlive any bug
             self.put_off(batch)
         else:
             if report is not None:
-                self._recorder.write(report.records, report.notices)
-                self._judge(lane, batch, report)
+                self._conclude(lane, batch, report)
             else:
                 self._release(batch.dues)
         finally:
@@ -165,6 +164,21 @@ class Runner:
                 lane.hold(-len(batch.dues))
                 lane.gates.leave(lane)
                 self._ended(lane)
+
+    def _conclude(self, lane: Lane, batch: Batch, report: Report) -> None:
+        """Have noted what came of a batch, and judge its lane by it."""
+        self._recorder.write(report.records, report.notices)
+        if len(report.records) < len(batch.dues):  # cut off: those that have no outcome are due again
+            noted = {record.index for record in report.records}
+            left = [due for due in batch.dues if due.index not in noted]
+            if self.is_stopping:
+                self._release(left)
+            else:
+                self.put_off(batch, left)
+        try:
+            self._judge(lane, batch, report)
+        except Exception as error:  # noqa: BLE001 - the lane's next batches must start
+            self._log.problem(f"how {lane.key} fares can't be told", error)
 
     def _connecting(self, lane: Lane, batch: Batch) -> None:
         """A batch of the lane is about to open a connection. Raises Throttled."""
@@ -190,14 +204,14 @@ class Runner:
                 self.offer(lane)
                 return
 
-    def put_off(self, batch: Batch) -> None:
-        """An attempt broke: try again later."""
+    def put_off(self, batch: Batch, dues: Sequence[Due] | None = None) -> None:
+        """An attempt broke: try again later, all of it or these recipients."""
         now = self._clock.wall()
         reply = "451 4.3.0 [internal] the attempt broke, see the log"
         again = now + batch.policy.retry_interval_s
         self._recorder.write(
             [
                 Record(d.message_id, d.index, State.QUEUED, again, d.attempts + 1, reply, "queue", now, d.warned)
-                for d in batch.dues
+                for d in (batch.dues if dues is None else dues)
             ]
         )

@@ -17,7 +17,7 @@ from gevent.event import Event
 
 from gsmtp.delivery.gates import Gates
 from gsmtp.delivery.lanes import Lane, Pool
-from gsmtp.spool.base import Due, Spool
+from gsmtp.spool.base import Due, Record, Spool
 
 _MOST_SKIPPED = 10_000
 _MOST_PROVEN = 10_000
@@ -158,8 +158,8 @@ class Window:
 
     # What goes.
 
-    def release(self, dues: Sequence[Due]) -> None:
-        """Give recipients back to the spool, untried."""
+    def release(self, dues: Sequence[Due] | Sequence[Record]) -> None:
+        """Give recipients back to the spool, untried, or with an outcome that can't be noted."""
         for due in dues:
             self._spool.release(due.message_id, due.index)
         self._let_go(len(dues))

@@ -175,7 +175,7 @@ class Worker:
             for due, outcome in zip(batch.dues, outcomes, strict=True)
         ]
         for due, outcome, record in zip(batch.dues, outcomes, records, strict=True):
-            self._tell(record, outcome, due, envelope, batch.route)
+            self._try_to_tell(record, outcome, due, envelope, batch.route)
         try:
             return Report(*self._failures.settle(envelope, records, outcomes, batch))
         except gevent.GreenletExit:
@@ -194,7 +194,7 @@ class Worker:
         for due, outcome in zip(batch.dues, outcomes, strict=True):
             if outcome.is_delivered:
                 records.append(conclude(due, outcome, envelope.received_wall, self._clock.wall(), batch.policy))
-                self._tell(records[-1], outcome, due, envelope, batch.route)
+                self._try_to_tell(records[-1], outcome, due, envelope, batch.route)
         return Report(records)
 
     def _envelope(self, message_id: str) -> Envelope | None:
@@ -253,8 +253,13 @@ class Worker:
             outcomes = self.transport(route.transport).deliver(job)
             if len(outcomes) != len(recipients):
                 raise ValueError(f"{len(outcomes)} outcomes for {len(recipients)} recipients")
-        except Throttled:
+        except (Throttled, gevent.GreenletExit):
             raise
+        except CutOff as cut:
+            if cut.__cause__ is None or isinstance(cut.__cause__, gevent.GreenletExit):
+                raise
+            self._log.problem(f"delivery of {batch.message_id} by {hop} broke", cut.__cause__)
+            return list(cut.outcomes)  # those without an answer got one: a temporary failure
         except NoHopReachable as error:
             return [_shared(str(error), hop, temporary=True, stage=error.stage, remote=error.remote)] * len(indexes)
         except DeliveryError as error:
@@ -264,7 +269,7 @@ class Worker:
             return [_shared(f"451 4.3.0 [internal] the message can't be read: {error}", hop, temporary=True)] * len(
                 indexes
             )
-        except Exception as error:  # noqa: BLE001 - a transport's bug must not stop the queue
+        except BaseException as error:  # noqa: BLE001 - a transport's bug must not stop the queue, nor the process
             self._log.problem(f"delivery of {batch.message_id} by {hop} broke", error)
             what = f"451 4.3.0 [internal] {type(error).__name__} in the transport, see the log"
             return [_shared(what, hop, temporary=True)] * len(indexes)
@@ -291,6 +296,12 @@ class Worker:
                 raise DeliveryError(f"451 4.3.5 [internal] there is no transport {name!r}")
             found = self._transports[name] = kind(self._tools)
         return found
+
+    def _try_to_tell(self, record: Record, outcome: Outcome, due: Due, envelope: Envelope, route: Route | None) -> None:
+        try:
+            self._tell(record, outcome, due, envelope, route)
+        except Exception as error:  # noqa: BLE001 - what is delivered must be noted, or it is delivered again
+            self._log.problem(f"the outcome of {record.message_id} can't be told", error)
 
     def _tell(self, record: Record, outcome: Outcome, due: Due, envelope: Envelope, route: Route | None) -> None:
         kind = {State.DELIVERED: "delivered", State.QUEUED: "deferred"}.get(record.state, "failed")
