@@ -6,6 +6,7 @@ primary key gives the order and the place where the next page begins, so a page 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,10 +112,21 @@ class DomainTotal:
         return sum(self.counts.values())
 
 
-_COLUMNS = """recipient.message, recipient.idx, name, address, recipient.domain, state, attempts, due, size, received,
-    CASE WHEN json_valid(envelope) THEN envelope ->> 'from' ELSE '' END,
-    CASE WHEN instr(envelope, '"bind":') AND json_valid(envelope)
-        THEN coalesce(envelope ->> ('$.to[' || idx || '].bind'), '') ELSE '' END"""
+_COLUMNS = "recipient.message, idx, name, address, recipient.domain, state, attempts, due, size, received"
+_BY_RECIPIENT = """recipient CROSS JOIN message ON message.id = recipient.message
+    WHERE (recipient.message, idx) > (:message, :idx)"""
+_BY_MESSAGE = """message CROSS JOIN recipient ON recipient.message = message.id
+    AND idx > CASE WHEN message.id = :message THEN :idx ELSE -1 END
+    WHERE message.id >= :message"""
+"""What is asked of a message is asked once, and not for each of its recipients; but each message's row is read."""
+_ENVELOPES = """
+SELECT id, CASE WHEN json_valid(envelope) THEN envelope ->> 'from' ELSE '' END,
+    CASE WHEN instr(envelope, '"bind":') AND json_valid(envelope) THEN
+        (SELECT json_group_object(key, value ->> 'bind') FROM json_each(envelope, '$.to') WHERE value ->> 'bind' <> '')
+    ELSE '{}' END
+FROM message WHERE id IN (SELECT value FROM json_each(?))
+"""
+"""An envelope is as long as its recipients are many: it is read once for all of them on a page."""
 _TOTALS = """
 SELECT domain, state, count(*), sum(size), min(received)
 FROM recipient CROSS JOIN message ON message.id = recipient.message
@@ -122,29 +134,31 @@ WHERE state NOT IN ('delivered', 'bounced', 'dropped') GROUP BY domain, state OR
 """
 
 
-def _conditions(selection: Selection, now_wall: float) -> tuple[str, list[Any]]:
+def _conditions(selection: Selection, now_wall: float) -> tuple[str, dict[str, Any]]:
     parts: list[str] = []
-    values: list[Any] = []
+    values: dict[str, Any] = {}
 
-    def add(part: str, *more: Any) -> None:
-        parts.append(f"({part})")
-        values.extend(more)
+    def add(part: str, name: str, value: Any) -> None:
+        parts.append(f" AND ({part})")
+        values[name] = value
 
     if selection.ids:
-        add(f"recipient.message IN ({','.join('?' * len(selection.ids))})", *map(id_number, selection.ids))
+        table = "recipient.message" if selection.sender is None else "message.id"
+        numbers = json.dumps([id_number(one) for one in selection.ids])
+        add(f"{table} IN (SELECT value FROM json_each(:ids))", "ids", numbers)  # noqa: S608 - our own words
     if selection.domain:
-        add("recipient.domain = ?", selection.domain)
+        add("recipient.domain = :domain", "domain", selection.domain)
     if selection.states:
-        add(f"state IN ({','.join('?' * len(selection.states))})", *selection.states)
+        add("state IN (SELECT value FROM json_each(:states))", "states", json.dumps(selection.states))
     if selection.recipient:
-        add("lower(address) = lower(?)", selection.recipient)
+        add("lower(address) = lower(:recipient)", "recipient", selection.recipient)
     if selection.sender is not None:
-        add("json_valid(envelope) AND lower(envelope ->> 'from') = lower(?)", selection.sender)
+        add("json_valid(envelope) AND lower(envelope ->> 'from') = lower(:sender)", "sender", selection.sender)
     if selection.older_s:
-        add("received <= ?", microseconds(now_wall - selection.older_s))
+        add("received <= :older", "older", microseconds(now_wall - selection.older_s))
     if selection.newer_s:
-        add("received >= ?", microseconds(now_wall - selection.newer_s))
-    return " AND ".join(parts) or "TRUE", values
+        add("received >= :newer", "newer", microseconds(now_wall - selection.newer_s))
+    return "".join(parts), values
 
 
 def page(
@@ -161,20 +175,39 @@ def page(
             "SELECT message, idx FROM recipient WHERE (message, idx) > (?, ?) ORDER BY message, idx LIMIT 1 OFFSET ?",
             (*after, MOST_SCANNED - 1),
         ).fetchone()
-    until = "" if window is None else " AND (recipient.message, recipient.idx) <= (?, ?)"
+    tables = _BY_RECIPIENT if selection.sender is None else _BY_MESSAGE
+    order = "recipient.message" if selection.sender is None else "message.id"
+    values |= {"message": after[0], "idx": after[1], "limit": limit}
+    until = ""
+    if window is not None:
+        until = f" AND {order} <= :last_message AND (recipient.message, idx) <= (:last_message, :last_idx)"
+        values |= {"last_message": window[0], "last_idx": window[1]}
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM recipient CROSS JOIN message ON message.id = recipient.message "  # noqa: S608 - our own words
-        f"WHERE (recipient.message, recipient.idx) > (?, ?){until} AND {where} "
-        "ORDER BY recipient.message, recipient.idx LIMIT ?",
-        (*after, *(window or ()), *values, limit),
+        f"SELECT {_COLUMNS} FROM {tables}{until}{where} ORDER BY {order}, idx LIMIT :limit",  # noqa: S608 - our own words
+        values,
     ).fetchall()
-    found = [
-        Selected(name, index, address, domain, state, attempts, seconds(due), size, seconds(received), sender or "", by)
-        for _, index, name, address, domain, state, attempts, due, size, received, sender, by in rows
-    ]
+    known = _envelopes(connection, {row[0] for row in rows})
+    found = []
+    for number, index, name, address, domain, state, attempts, due, size, received in rows:
+        if number in known:  # else it went just now
+            sender, bindings = known[number]
+            by = bindings.get(str(index), "")
+            found.append(
+                Selected(
+                    name, index, address, domain, state, attempts, seconds(due), size, seconds(received), sender, by
+                )
+            )
     if len(rows) == limit:
         return found, (rows[-1][0], rows[-1][1])
     return found, None if window is None else (window[0], window[1])
+
+
+def _envelopes(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, tuple[str, dict[str, str]]]:
+    """By message number: the reverse-path, and bindings by the recipient's index."""
+    if not numbers:
+        return {}
+    rows = connection.execute(_ENVELOPES, (json.dumps(sorted(numbers)),))
+    return {number: (sender or "", json.loads(bindings)) for number, sender, bindings in rows}
 
 
 def pages(connection: sqlite3.Connection, selection: Selection, now_wall: float) -> Iterator[list[Selected]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from gsmtp.spool import schema, selection
 from gsmtp.spool.base import State
 from gsmtp.spool.filters import parse, span_s, words
 from gsmtp.spool.selection import Selection, pages, totals
-from tests.support.spool import WALL, accept, note, open_spool, queued
+from tests.support.spool import WALL, accept, commit, make_envelope, note, open_spool, queued
 
 NOW = WALL + 7200
 
@@ -78,6 +81,73 @@ def test_pages_of_any_size_give_everybody_once(
         assert len(some) <= limit
         found += [one.address for one in some]
     assert found == ["a@one.example", "B@two.example", "c@two.example", "d@three.example"]
+
+
+def _count_decoding(connection: sqlite3.Connection) -> list[str]:
+    """Have each look into an envelope's JSON by SQLite noted."""
+    looks: list[str] = []
+
+    def note_look(name: str, answer: Callable[[Any, Any], object]) -> Callable[..., object]:
+        def look(text: Any, path: Any = None) -> object:
+            looks.append(name)
+            return answer(json.loads(text), path)
+
+        return look
+
+    connection.create_function("->>", 2, note_look("->>", lambda value, path: value.get(path.removeprefix("$."))))
+    connection.create_function("json_valid", 1, note_look("json_valid", lambda value, path: 1))
+    return looks
+
+
+@pytest.mark.parametrize(
+    "text", ["all", "sender sender@example.net", "domain two.example", "sender nobody@example.net"]
+)
+def test_an_envelope_with_many_recipients_is_read_once_a_page(tmp_path: Path, text: str) -> None:
+    """Its text is as long as its recipients are many: to read it for each of them takes the square of their number."""
+    spool = open_spool(tmp_path)
+    for _ in range(2):
+        accept(spool, b"12", *(f"u{number}@two.example" for number in range(700)))
+    spool.close()
+    connection = schema.connect(schema.database_path(str(tmp_path)))
+    looks = _count_decoding(connection)
+    found = _meant(connection, parse(text.split()))
+    assert found == ([] if "nobody" in text else [f"u{number}@two.example" for number in range(700)] * 2)
+    assert 2 <= len(looks) <= 30
+
+
+def test_bindings_are_those_of_each_recipient(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    for bindings in (("", "b", "c"), ("d", "", ""), ("", "", "")):
+        message = make_envelope(spool.generation, "u@one.example", "v@one.example", "w@one.example")
+        for recipient, binding in zip(message.recipients, bindings, strict=True):
+            recipient.binding = binding
+        assert commit(spool, message, b"1") is None
+    spool.close()
+    connection = schema.connect(schema.database_path(str(tmp_path)))
+    meant = parse(["all"])
+    found = [one.binding for page in pages(connection, meant, NOW) for one in page]
+    assert found == ["", "b", "c", "d", "", "", "", "", ""]
+    connection.execute("UPDATE message SET envelope = 'no JSON' WHERE id = (SELECT min(id) FROM message)")
+    assert [(one.sender, one.binding) for page in pages(connection, meant, NOW) for one in page][:4] == [
+        ("", ""),
+        ("", ""),
+        ("", ""),
+        ("sender@example.net", "d"),
+    ]
+
+
+def test_a_sender_s_recipients_come_in_pages_of_any_size(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    mine = [accept(spool, b"1", *(f"u{number}@one.example" for number in range(5))) for _ in range(3)]
+    spool.close()
+    connection = schema.connect(schema.database_path(str(tmp_path)))
+    for limit in (1, 2, 5, 7, 100):
+        found: list[tuple[str, int]] = []
+        after: selection.Place | None = selection.START
+        while after is not None:
+            some, after = selection.page(connection, Selection(sender="sender@example.net"), NOW, after, limit)
+            found += [(one.message_id, one.index) for one in some]
+        assert found == [(message_id, index) for message_id in mine for index in range(5)]
 
 
 def test_totals(filled: tuple[sqlite3.Connection, dict[str, str]]) -> None:
