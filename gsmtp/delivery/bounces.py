@@ -80,7 +80,13 @@ class Bounces:
         self._warns = all(view[DELAY_DSN_ENABLED] for view in configuration.stanzas("delay_dsn"))
 
     def settle(
-        self, envelope: Envelope, records: Sequence[Record], outcomes: Sequence[Outcome], batch: Batch
+        self,
+        envelope: Envelope,
+        records: Sequence[Record],
+        outcomes: Sequence[Outcome],
+        batch: Batch,
+        *,
+        is_ending: bool = False,
     ) -> tuple[Sequence[Record], Sequence[Notice]]:
         """See `Failures.settle`."""
         settled = list(records)
@@ -109,7 +115,9 @@ class Bounces:
                 told.setdefault(action, []).append(_told(due, recipient, record, action, until, outcome, batch))
         if not told:
             return settled, ()
-        return settled, [self._notice(envelope, batch.options, tuple(group)) for group in told.values()]
+        return settled, [
+            self._notice(envelope, batch.options, tuple(group), is_ending=is_ending) for group in told.values()
+        ]
 
     def _warning(self, envelope: Envelope, recipient: Recipient, due: Due, record: Record, options: View) -> int:
         """How many notices of delay are due by now; as many as there were when no more is wished."""
@@ -120,7 +128,7 @@ class Bounces:
         age_s = record.when_wall - _since(envelope, due)
         return max(due.warned, warnings_due(age_s, wait_s, longest_s))
 
-    def _notice(self, envelope: Envelope, options: View, recipients: tuple[Told, ...]) -> Notice:
+    def _notice(self, envelope: Envelope, options: View, recipients: tuple[Told, ...], *, is_ending: bool) -> Notice:
         """The message that tells of these recipients, of one action."""
         is_failure = recipients[0].action == FAILED
         to = envelope.reverse_path or options[MDN_FAILURES_NOTIFY]
@@ -140,7 +148,8 @@ class Bounces:
             is_utf8=is_utf8,
             is_double=is_double,
         )
-        composed = self._composed(report, wanted_original(envelope, options, is_failure=is_failure))
+        wanted = wanted_original(envelope, options, is_failure=is_failure)
+        composed = _composed_at_once(report, wanted) if is_ending else self._composed(report, wanted)
         notice = Envelope(
             message_id=report.notice_id,
             connection_id=envelope.connection_id,
@@ -165,6 +174,12 @@ class Bounces:
             except SpoolError as error:
                 report = replace(report, original=Original(note=f"Its text can't be read: {error}."))
         return self._native.call(_compose, report, body, wanted)
+
+
+def _composed_at_once(report: Report, wanted: str) -> Composed:
+    """The notice without the original, for which there is no time."""
+    note = "" if wanted == NONE else "Its text isn't here: the server was stopping."
+    return compose(replace(report, original=Original(note=note)))
 
 
 def _compose(report: Report, body: StoredBody | None, wanted: str) -> Composed:

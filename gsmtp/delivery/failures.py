@@ -24,7 +24,13 @@ class Failures(Protocol):
         """Go by this configuration from now on. Doesn't block."""
 
     def settle(
-        self, envelope: Envelope, records: Sequence[Record], outcomes: Sequence[Outcome], batch: Batch
+        self,
+        envelope: Envelope,
+        records: Sequence[Record],
+        outcomes: Sequence[Outcome],
+        batch: Batch,
+        *,
+        is_ending: bool = False,
     ) -> tuple[Sequence[Record], Sequence[Notice]]:
         """The records as they are to be written, and the messages that go with them. May block the green thread.
 
@@ -33,6 +39,7 @@ class Failures(Protocol):
             records: of one attempt, one a recipient of the batch, in its order; DEAD for those that failed for good.
             outcomes: likewise.
             batch: what was tried, with the domain's options and the route.
+            is_ending: the process ends: this may not wait for anything.
         """
 
 
@@ -43,7 +50,13 @@ class KeepAll:
         """See `Failures.configure`."""
 
     def settle(
-        self, envelope: Envelope, records: Sequence[Record], outcomes: Sequence[Outcome], batch: Batch
+        self,
+        envelope: Envelope,
+        records: Sequence[Record],
+        outcomes: Sequence[Outcome],
+        batch: Batch,
+        *,
+        is_ending: bool = False,
     ) -> tuple[Sequence[Record], Sequence[Notice]]:
         """See `Failures.settle`."""
         return records, ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import gevent
@@ -180,22 +180,39 @@ class Worker:
             return Report(*self._failures.settle(envelope, records, outcomes, batch))
         except gevent.GreenletExit:
             # The process ends. What was handed over is noted; who failed is tried again, and told, at the next start.
-            kept = [record for record in records if record.state != State.DEAD]
-            if not kept:
+            if all(record.state == State.DEAD for record in records):
                 raise
-            return Report(kept)
+            return self._ended(batch, envelope, records, outcomes)
         except Exception as error:  # noqa: BLE001 - what is delivered must be noted whatever goes wrong with a notice
             self._log.problem(f"nobody can be told of {batch.message_id}: what failed stays as a dead letter", error)
             return Report(records)
 
     def _cut_off(self, batch: Batch, envelope: Envelope, outcomes: Sequence[Outcome]) -> Report:
         """The process ends in the middle of a job: who has the message is noted, the others are as they were."""
-        records = []
-        for due, outcome in zip(batch.dues, outcomes, strict=True):
-            if outcome.is_delivered:
-                records.append(conclude(due, outcome, envelope.received_wall, self._clock.wall(), batch.policy))
-                self._try_to_tell(records[-1], outcome, due, envelope, batch.route)
-        return Report(records)
+        now = self._clock.wall()
+        known = [(due, outcome) for due, outcome in zip(batch.dues, outcomes, strict=True) if outcome.is_delivered]
+        records = [conclude(due, outcome, envelope.received_wall, now, batch.policy) for due, outcome in known]
+        for (due, outcome), record in zip(known, records, strict=True):
+            self._try_to_tell(record, outcome, due, envelope, batch.route)
+        reached = replace(batch, dues=[due for due, _ in known])
+        return self._ended(reached, envelope, records, [outcome for _, outcome in known])
+
+    def _ended(
+        self, batch: Batch, envelope: Envelope, records: Sequence[Record], outcomes: Sequence[Outcome]
+    ) -> Report:
+        """What is noted when the process ends: all but failures, and notices of delivery, which nothing would write
+        later."""
+        kept = [record for record in records if record.state == State.QUEUED]
+        every = zip(batch.dues, records, outcomes, strict=True)
+        known = [(due, record, outcome) for due, record, outcome in every if record.state == State.DELIVERED]
+        reached = [record for _, record, _ in known]
+        dues, passed = [due for due, _, _ in known], [outcome for _, _, outcome in known]
+        notices: Sequence[Notice] = ()
+        try:
+            _, notices = self._failures.settle(envelope, reached, passed, replace(batch, dues=dues), is_ending=True)
+        except Exception as error:  # noqa: BLE001 - what is delivered must be noted whatever goes wrong with a notice
+            self._log.problem(f"nobody can be told of {batch.message_id}", error)
+        return Report(kept + reached, notices)
 
     def _envelope(self, message_id: str) -> Envelope | None:
         with gevent.Timeout(_SPOOL_WAIT_S, SpoolError(f"no answer within {_SPOOL_WAIT_S:g} s")):

@@ -32,7 +32,7 @@ from tests.delivery.kit import Settings, configuration, envelope
 from tests.delivery.test_queue import T0, Told, wait
 from tests.support.ports import free_port
 from tests.support.receiver import Receiver, answer
-from tests.support.sink import EXTENSIONS, Answer, Received, Sink
+from tests.support.sink import EXTENSIONS, SILENT, Answer, Received, Sink
 
 REFUSED: dict[bytes, Answer] = {b"no@a.example": b"550 5.1.1 no such user\r\n"}
 WITHOUT_DSN = tuple(word for word in EXTENSIONS if word != "DSN")
@@ -517,6 +517,54 @@ def test_a_stop_while_a_notice_is_composed_keeps_what_was_delivered() -> None:
         assert stuck.is_asked.wait(20)
         home.delivery.stop()
         wait(lambda: home.states() == [State.DELIVERED, State.QUEUED], "the record")
+
+
+def _told_after_a_restart(spool: Spool, sink: Sink, domain: Settings) -> Received:
+    """The notice that was left in the spool, which goes out at the next start, once."""
+    with office({**domain, "Gateway": sink.gateway}, spool=spool) as again:
+        again.ids = IdMaker(spool.generation + 2, 42)
+        notice = again.bounce()
+        groups = report_of(notice)
+        assert [(group["Final-Recipient"], group["Action"]) for group in groups[1:]] == [
+            ("rfc822; ok@a.example", "delivered")
+        ]
+        return notice
+
+
+def test_a_stop_while_a_notice_of_success_is_composed_loses_none() -> None:
+    spool = MemorySpool()
+    lmtp: Settings = {"Delivery_Method": "LMTP"}
+    with Sink(lmtp=True, extensions=WITHOUT_DSN) as sink:
+        with office({**lmtp, "Gateway": sink.gateway}, spool=spool) as home:
+            stuck = Stuck()
+            home.bounces._native = stuck
+            home.accept(to("ok@a.example", notify=("SUCCESS",)), "other@a.example")
+            assert stuck.is_asked.wait(20)
+            home.delivery.stop()
+            wait(lambda: home.states() == [State.QUEUED], "the record, and the notice with it")
+            assert not home.back.messages
+        notice = _told_after_a_restart(spool, sink, lmtp)
+        assert b"the server was stopping" in notice.body
+        assert returned(notice) is None
+        assert len(sink.messages) == 1
+
+
+def test_a_stop_amid_the_answers_loses_no_notice_of_success() -> None:
+    spool = MemorySpool()
+    lmtp: Settings = {"Delivery_Method": "LMTP"}
+    final: dict[bytes, Answer] = {b"slow@a.example": SILENT}
+    with (
+        Sink(lmtp=True, extensions=WITHOUT_DSN, final=final) as sink,
+        office({**lmtp, "Gateway": sink.gateway}, spool=spool) as home,
+    ):
+        home.accept(to("ok@a.example", notify=("SUCCESS",)), "slow@a.example")
+        wait(lambda: len(sink.messages) == 1, "the message at the hop")
+        assert not home.delivery.drain(0.3)
+        wait(lambda: home.states() == [State.DELIVERED, State.QUEUED, State.QUEUED], "the records, and the notice")
+    with Sink(lmtp=True) as sink:
+        _told_after_a_restart(spool, sink, lmtp)
+        wait(lambda: len(sink.messages) == 1, "the other recipient's mail")
+        assert sink.messages[0].rcpts == [b"RCPT TO:<slow@a.example>"]
 
 
 # --- delay ------------------------------------------------------------------------------------------

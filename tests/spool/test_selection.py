@@ -87,8 +87,8 @@ def _count_decoding(connection: sqlite3.Connection) -> list[str]:
     """Have each look into an envelope's JSON by SQLite noted."""
     looks: list[str] = []
 
-    def note_look(name: str, answer: Callable[[Any, Any], object]) -> Callable[..., object]:
-        def look(text: Any, path: Any = None) -> object:
+    def note_look(name: str, answer: Callable[[Any, Any], str | int]) -> Callable[..., str | int]:
+        def look(text: Any, path: Any = None) -> str | int:
             looks.append(name)
             return answer(json.loads(text), path)
 
