@@ -280,17 +280,11 @@ def repair(base: str, *, is_dry: bool = False, mode: int = 0o640, progress: Prog
 def _repair_in(work: str, base: str, is_dry: bool, mode: int, progress: Progress) -> Repaired:
     """Work on a copy: opening a database with a WAL writes to it."""
     path = schema.database_path(base)
-    copy = os.path.join(work, "damaged.db")
-    for suffix in ("", "-wal"):
-        if os.path.exists(path + suffix):
-            shutil.copyfile(path + suffix, copy + suffix)
-    salvage.mend_copy(copy)
-    old = schema.connect(copy)
+    old, version = _open_copy(path, os.path.join(work, "damaged.db"))
     made = os.path.join(work, "repaired.db")
     task = _Repair(base, progress, mode)
     try:
-        if old.execute("PRAGMA user_version").fetchone()[0] != schema.SCHEMA_VERSION:
-            schema.create_or_check(old, copy)
+        salvage.bring_up_to_date(old, path, version)
         old.execute("PRAGMA query_only=ON")
         old.execute("PRAGMA cell_size_check=ON")
         if is_dry:
@@ -313,6 +307,26 @@ def _repair_in(work: str, base: str, is_dry: bool, mode: int, progress: Progress
     task.keep_strays()
     task.replace(made)
     return task.result
+
+
+def _open_copy(path: str, copy: str) -> tuple[sqlite3.Connection, int]:
+    """A copy of the database, and the version of its tables; 0 where that can't be told.
+
+    Raises SpoolUnhealthy: it is another program's. A header that doesn't say whose it is may be damaged.
+    """
+    for is_forced in (False, True):
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(copy + suffix):
+                os.unlink(copy + suffix)
+            if os.path.exists(path + suffix) and suffix != "-shm":
+                shutil.copyfile(path + suffix, copy + suffix)
+        salvage.mend_copy(copy, is_forced=is_forced)
+        old = schema.connect(copy)
+        version = salvage.version_by_tables(old)
+        if version or salvage.is_ours(path):
+            return old, version
+        old.close()
+    raise salvage.refusal(path)
 
 
 def _take_over_openings(old: sqlite3.Connection, new: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ from gsmtp.core.errors import SpoolUnhealthy
 from gsmtp.core.ids import number
 from gsmtp.spool.repair import repair
 from gsmtp.spool.verify import verify
+from tests.spool.test_migration import VERSION_1
 from tests.support.spool import WALL, accept, note, open_spool, queued
 
 PAGE = 4096
@@ -137,11 +138,63 @@ def test_a_damaged_header_costs_nothing(tmp_path: Path, place: int) -> None:
     assert _stored(tmp_path) == kept
 
 
-def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "data"),
+    [
+        (60, b"\0\0\0\0"),
+        (60, b"\0\0\0\1"),
+        (60, b"\0\0\1\3"),
+        (68, b"\0\0\0\0"),
+        (56, b"\0" * 16),
+        (28, b"\xff" * 4),
+        (28, b"\0\0\0\1"),
+        (24, b"\xff" * 76),
+        (0, b"\0" * 100),
+        (0, b"\xff" * 100),
+        (0, random.Random(7).randbytes(100)),
+    ],
+)
+def test_of_a_header_that_says_nothing_the_tables_tell_whose_it_is(tmp_path: Path, place: int, data: bytes) -> None:
+    """Version, owner and size are lost, or wrong; all pages behind are whole."""
+    kept = _filled(tmp_path)
+    with (tmp_path / "spool.db").open("r+b") as file:
+        file.seek(place)
+        file.write(data)
+    assert repair(str(tmp_path)).lost == []
+    assert _stored(tmp_path) == kept
+
+
+@pytest.mark.parametrize("version", [0, 2, 5000])
+def test_an_older_spool_whose_version_is_lost_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     with closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+        database.executescript(VERSION_1)
+        database.execute(f"PRAGMA user_version = {version}")
+    assert repair(str(tmp_path)).lost == []
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_newer_spool_is_not_guessed_at(tmp_path: Path) -> None:
+    _filled(tmp_path, 3)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+        database.execute("PRAGMA user_version = 3")
+    with pytest.raises(SpoolUnhealthy, match="newer gsmtp: its schema has version 3"):
+        repair(str(tmp_path))
+
+
+@pytest.mark.parametrize("version", [0, 2, 7, 5000])
+@pytest.mark.parametrize("page_bytes", [1024, 4096])
+def test_another_programs_database_is_left_alone(tmp_path: Path, version: int, page_bytes: int) -> None:
+    path = tmp_path / "spool.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA page_size = {page_bytes}")
         database.execute("CREATE TABLE mine (x)")
+        database.execute(f"PRAGMA user_version = {version}")
+    before = path.read_bytes()
     with pytest.raises(SpoolUnhealthy, match="not a gsmtp spool"):
         repair(str(tmp_path))
+    assert path.read_bytes() == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["lock", "spool.db"]
 
 
 def test_a_damaged_letter_stops_neither_the_queue_nor_the_repair(tmp_path: Path) -> None:
