@@ -2,7 +2,8 @@
 
 In pages: what waits in memory goes back to the spool, a page's recipients are leased so that nobody else touches them,
 the change is written with the next group commit, and the leases end with it. No turn of the loop lies between the first
-and the second, so nothing can be delivered and changed at once.
+and the second, so nothing can be delivered and changed at once. What was delivered before that, but after the page was
+read, is found by reading the page once more when it is leased: it is not counted as changed, nor logged as removed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gevent.event
 
 from gsmtp.control.command import CommandError
 from gsmtp.core.errors import SpoolError
+from gsmtp.core.ids import number as id_number
 from gsmtp.core.records import Attempt
 from gsmtp.spool.actions import Action, Changed
 from gsmtp.spool.base import Change
@@ -22,6 +24,7 @@ from gsmtp.spool.selection import START, Place, Selected, Selection
 
 if TYPE_CHECKING:
     from gsmtp.control.console import Console
+    from gsmtp.spool.sqlite import SqliteSpool
 
 _WRITE_S = 60.0
 
@@ -36,14 +39,16 @@ def change(console: Console, selection: Selection, action: Action) -> Changed:
     after: Place | None = START
     try:
         while after is not None:
-            found, after = spool.select(selection, after)
+            before = after
+            found, after = spool.select(selection, before)
             fitting = [one for one in found if one.state in action.states]
             result.passed_over += len(found) - len(fitting)
             if not fitting:
                 continue
             delivery.give_back()
-            mine = [one for one in fitting if spool.lease(one.message_id, one.index)]
-            result.busy += len(fitting) - len(mine)
+            leased = [one for one in fitting if spool.lease(one.message_id, one.index)]
+            result.busy += len(fitting) - len(leased)
+            mine = _still_meant(spool, selection, before, leased, action, result)
             now = time.time()
             _write(console, [action.make(one, who, now) for one in mine])
             result.changed += len(mine)
@@ -57,6 +62,38 @@ def change(console: Console, selection: Selection, action: Action) -> Changed:
     finally:
         delivery.poke()
     return result
+
+
+def _still_meant(
+    spool: SqliteSpool, selection: Selection, before: Place, leased: list[Selected], action: Action, result: Changed
+) -> list[Selected]:
+    """Those of a page's leased recipients to which it can be done now; the others are released.
+
+    Args:
+        spool: where they are.
+        selection: which recipients are meant.
+        before: where the page begins.
+        leased: as they were when it was read.
+        action: what is to be done.
+        result: counts those that are in another state now.
+    """
+    wanted = {(one.message_id, one.index) for one in leased}
+    current: list[Selected] = []
+    try:
+        after: Place | None = before
+        last = (id_number(leased[-1].message_id), leased[-1].index) if leased else before
+        while after is not None and after < last:
+            found, after = spool.select(selection, after)
+            current += [one for one in found if (one.message_id, one.index) in wanted]
+    except BaseException:
+        for message_id, index in wanted:
+            spool.release(message_id, index)
+        raise
+    mine = [one for one in current if one.state in action.states]
+    result.passed_over += len(current) - len(mine)
+    for message_id, index in wanted - {(one.message_id, one.index) for one in mine}:
+        spool.release(message_id, index)
+    return mine
 
 
 def _write(console: Console, changes: list[Change]) -> None:
