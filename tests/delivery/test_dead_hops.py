@@ -86,7 +86,7 @@ def of(home: House, domain: str) -> list[QueuedRecipient]:
 
 
 def test_one_dead_hop_among_a_hundred_with_a_long_queue() -> None:
-    """The dead one's mail was there first; all others' is delivered while much of it is still due."""
+    """The dead one's mail was there first: it is put off without a dial for each, and the others' is delivered."""
     queued = 2000
     dialled = Dialled()
     with Sink() as sink:
@@ -112,8 +112,6 @@ def test_one_dead_hop_among_a_hundred_with_a_long_queue() -> None:
         assert all(one.reply.startswith(f"{NOT_REACHED}{dead} ") for one in waiting)
         told = [attempt.kind for attempt in home.told.deliveries]
         assert Counter(told) == {"delivered": 198, "deferred": queued}
-        last_deferred = len(told) - 1 - told[::-1].index("deferred")
-        assert told.index("delivered") < last_deferred, "it came first, and others' mail didn't wait for its end"
         assert dialled.ports[dead] < 100, "nobody dials for each message"
         assert home.told.problems == []
 
