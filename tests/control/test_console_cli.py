@@ -183,8 +183,14 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Ctrl-C, once it waits for a key: Python sees one that comes at another moment with the next key only."""
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the wait for a key", WAIT_S)
+        status = Path(f"/proc/{self.process.pid}/status")
+
+        def sleeps() -> bool:
+            before = status.read_text()
+            time.sleep(0.1)
+            return "\nState:\tS" in before and _switches(status.read_text()) == _switches(before)
+
+        wait_until(sleeps, "the wait for a key", WAIT_S)
         self.type("\x03")
 
     def until(self, pattern: str) -> str:
@@ -206,6 +212,11 @@ class Terminal:
         status = self.process.wait(WAIT_S)
         os.close(self._master)
         return status
+
+
+def _switches(status: str) -> list[str]:
+    """How often a process went to sleep and was woken, of its /proc/PID/status."""
+    return [line for line in status.splitlines() if "ctxt_switches" in line]
 
 
 def _take_terminal() -> None:

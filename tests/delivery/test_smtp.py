@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import gevent
 import pytest
 
 from gsmtp.config.scopes import Configuration
@@ -354,7 +356,6 @@ def test_a_hop_that_refuses_the_body_early_is_heard(tmp_path: Path) -> None:
     """A server that refuses in the middle of a large body and hangs up: its 552 counts, not the broken pipe."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-    import threading
 
     def serve() -> None:
         sock, _ = listener.accept()
@@ -375,10 +376,11 @@ def test_a_hop_that_refuses_the_body_early_is_heard(tmp_path: Path) -> None:
     file.write_bytes(b"x" * (2 << 20))
     try:
         port = listener.getsockname()[1]
-        [outcome] = Sender({"Gateway": f"127.0.0.1:{port}"}).send(
-            envelope("a@example.org"), StoredBody(2 << 20, None, str(file))
-        )
+        sender = Sender({"Gateway": f"127.0.0.1:{port}"})
+        [outcome] = sender.send(envelope("a@example.org"), StoredBody(2 << 20, None, str(file)))
         assert outcome.reply == "552 5.3.4 too much"
+        sender.tools.connections.close_all()
     finally:
         listener.close()
-        thread.join(10)
+        gevent.get_hub().threadpool.apply(thread.join, (10.0,))  # gevent closes a socket in the loop's next turn
+    assert not thread.is_alive(), "the connection isn't closed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -11,18 +12,26 @@ NO_NAME_SERVER: Final = "127.0.0.1:1"
 """What servers of tests ask that don't say whom else: nobody listens there, and no look-up leaves the machine."""
 
 
+_FIRST, _END = 20_000, 32_000
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on, outside the range from which clients' ports are taken."""
+    """A port that nobody listens on at any address, outside the range from which clients' ports are taken.
+
+    Tests that run side by side get theirs from ranges of their own: between the look and the use nobody takes it.
+    """
     for _ in range(200):
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(_FIRST // _WORKERS, _END // _WORKERS) * _WORKERS + _WORKER
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind(("", port))
             except OSError:
                 continue
             return port
-    raise AssertionError("no free port between 20000 and 32000")
+    raise AssertionError(f"no free port from {_FIRST} to {_END}")
 
 
 def wait_for_port(port: int, deadline_s: float = 20.0, greeting: bytes = b"220") -> None:
