@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from gsmtp.app.authentication import prepare_authenticator
 from gsmtp.auth.authenticator import Authenticator
-from gsmtp.config.scopes import Configuration, predefined_pool
+from gsmtp.config.pools import predefined_pool
+from gsmtp.config.scopes import Configuration
 from gsmtp.core.clock import SystemClock
 from gsmtp.datasource.store import Datasources
 from gsmtp.delivery.securing import ClientContexts

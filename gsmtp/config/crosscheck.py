@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from gsmtp.config.common import PATHWAY, USE_SSL
 from gsmtp.config.diagnostics import Problems, Span
 from gsmtp.config.option import OPTIONS
-from gsmtp.config.scopes import Configuration, ListenStanza, pool_problem, predefined_pool
+from gsmtp.config.pools import pool_problem, predefined_pool
+from gsmtp.config.scopes import Configuration, ListenStanza
 from gsmtp.config.stanza import STANZAS
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.titles import scope_title

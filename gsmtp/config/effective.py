@@ -17,8 +17,9 @@ from gsmtp.config.common import LISTENERS
 from gsmtp.config.instance import is_regex
 from gsmtp.config.locate import locate
 from gsmtp.config.option import OPTIONS, Option
+from gsmtp.config.pools import predefined_pool
 from gsmtp.config.scope_path import Path, Step, find, kind_at, require_option, words_of
-from gsmtp.config.scopes import Configuration, PeerTable, predefined_pool, regex_source
+from gsmtp.config.scopes import Configuration, PeerTable, regex_source
 from gsmtp.config.tree import Array, Dictionary, Scalar, Scope, Value
 from gsmtp.config.view import View
 from gsmtp.core.address import parse_network

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gsmtp.config.option import GLOBAL, INBOUND, OPTIONS, Option
-from gsmtp.config.scopes import Configuration, ListenStanza, PoolDefaults, predefined_pool
+from gsmtp.config.pools import PoolDefaults, predefined_pool
+from gsmtp.config.scopes import Configuration, ListenStanza
 from gsmtp.config.stanza import STANZAS, Name, NameKind
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.titles import scope_title, scope_word, valid_names

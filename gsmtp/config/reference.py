@@ -9,7 +9,8 @@ from gsmtp.config import accepted, kinds
 from gsmtp.config.accepted import ACCEPTED, Accepted
 from gsmtp.config.kinds import Kind
 from gsmtp.config.option import OPTIONS, Option
-from gsmtp.config.scopes import CHAIN, PREDEFINED_POOLS
+from gsmtp.config.pools import PREDEFINED_POOLS
+from gsmtp.config.scopes import CHAIN
 from gsmtp.config.stanza import STANZAS, Name, Stanza
 from gsmtp.config.titles import scope_word
 from gsmtp.core.domains import DomainPatterns

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from gsmtp.config import edit
 from gsmtp.config.changes import differences, overlap
 from gsmtp.config.option import OPTIONS
+from gsmtp.config.pools import PREDEFINED_POOLS
 from gsmtp.config.scope_path import Step
-from gsmtp.config.scopes import PREDEFINED_POOLS
 from gsmtp.config.tree import Array, Scalar, Tree
 from gsmtp.core.errors import ConfigError
 

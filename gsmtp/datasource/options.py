@@ -13,7 +13,7 @@ from gsmtp.config.diagnostics import Problems
 from gsmtp.config.kinds import Kind
 from gsmtp.config.module import declare_module
 from gsmtp.config.option import Option, declare
-from gsmtp.config.scopes import predefined_pool
+from gsmtp.config.pools import predefined_pool
 from gsmtp.config.stanza import Name, NameKind, Stanza, declare_stanza
 from gsmtp.config.suggest import did_you_mean
 from gsmtp.config.tree import Array, Scope, Setting

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gsmtp.config.scopes import Configuration, predefined_pool
+from gsmtp.config.pools import predefined_pool
+from gsmtp.config.scopes import Configuration
 from gsmtp.config.view import View
 from gsmtp.core.clock import Clock
 from gsmtp.core.errors import ConfigError

@@ -15,7 +15,8 @@ from typing import Any
 
 from gevent.pool import Pool
 
-from gsmtp.config.scopes import Configuration, predefined_pool
+from gsmtp.config.pools import predefined_pool
+from gsmtp.config.scopes import Configuration
 from gsmtp.config.view import View
 from gsmtp.runtime.options import BACKLOG, CONCURRENCY, MAX_SESSIONS
 from gsmtp.runtime.usage import Usage

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gsmtp.config.option import Option
-from gsmtp.config.scopes import CHAIN, PREDEFINED_POOLS, Configuration, compile_tree
+from gsmtp.config.pools import PREDEFINED_POOLS
+from gsmtp.config.scopes import CHAIN, Configuration, compile_tree
 from gsmtp.config.view import View
 from gsmtp.core.clock import FixedClock
 from gsmtp.delivery.options import BASEDIR, DELIVERY_METHOD, GATEWAY, LMTP_PORT

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gsmtp.config.scopes import PREDEFINED_POOLS
+from gsmtp.config.pools import PREDEFINED_POOLS
 from gsmtp.control.command import CommandError, Output, gathered
 from gsmtp.control.parts import Parts, Row, total
 
