@@ -57,6 +57,7 @@ class Transaction:
         self._dots: DotStuffer | None = None
         self._chunk_left = -1
         self._size_bytes = 0
+        self._farewell = ""
 
     def begin(
         self,
@@ -144,13 +145,17 @@ class Transaction:
         """The connection is over: who has no answer yet gets `text`."""
         self._dots = None
         self._chunk_left = -1
+        text = self._farewell or text
         self._answer_the_rest(int(text[:3]), text)
 
     def on_reply(self, command: Command, reply: HopReply) -> str:
         """Take a reply; a text when the connection is of no more use after it, else ""."""
         if reply.code == 421:
-            # RFC 5321 section 3.8: the hop shuts the channel; nobody else will get an answer.
-            return reply.text
+            # RFC 5321 section 3.8: the hop shuts the channel; nobody else will get an answer. One that has the body
+            # already may take it all the same for those it accepted before, and they must not get it twice.
+            if command.step is Step.FINAL or not self._is_body_out():
+                return reply.text
+            self._farewell = self._farewell or reply.text
         self.is_answered = True
         wanted = 3 if command.step is Step.DATA else 2
         if reply.code < 400 and reply.code // 100 != wanted:
@@ -162,9 +167,15 @@ class Transaction:
                 self._on_rcpt(command.index, reply)
             case Step.DATA:
                 return self._on_data(reply)
+            case _ if self._farewell and not reply.is_ok:
+                return self._farewell
             case _:
                 self._on_final(command.index, reply)
+                return self._farewell
         return ""
+
+    def _is_body_out(self) -> bool:
+        return any(command.step is Step.FINAL for command in self._line.awaiting)
 
     def _on_mail(self, reply: HopReply) -> None:
         if reply.is_ok:

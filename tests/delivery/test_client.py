@@ -676,7 +676,10 @@ def test_a_small_body_goes_in_one_flight_with_mail_and_rcpt() -> None:
         (b"250 s\r\n550 a\r\n451 b\r\n503 x\r\n", [(550, "550 a"), (451, "451 b")]),
         (b"250 s\r\n550 a\r\n250 b\r\n250 taken\r\n", [(550, "550 a"), (250, "250 taken")]),
         (b"250 s\r\n250 a\r\n250 b\r\n554 spam\r\n", [(554, "554 spam")] * 2),
-        (b"250 s\r\n250 a\r\n421 bye\r\n", [(421, "421 bye")] * 2),
+        (b"421 bye\r\n503 x\r\n503 x\r\n503 x\r\n", [(421, "421 bye")] * 2),
+        (b"250 s\r\n250 a\r\n421 bye\r\n554 x\r\n", [(421, "421 bye")] * 2),
+        (b"250 s\r\n250 a\r\n250 b\r\n421 bye\r\n", [(421, "421 bye")] * 2),
+        (b"250 s\r\n250 a\r\n421 bye\r\n250 taken\r\n", [(250, "250 taken"), (421, "421 bye")]),
     ],
 )
 def test_a_flight_that_is_refused_in_part(replies: bytes, expected: list[tuple[int, str]]) -> None:
@@ -694,6 +697,22 @@ def test_a_flight_that_is_refused_in_part(replies: bytes, expected: list[tuple[i
         client.data_to_send()
         client.begin(envelope("c@example.org"), [rcpt("c@example.org")], 2)
         assert client.data_to_send().startswith(b"RSET\r\nMAIL")
+
+
+@pytest.mark.parametrize(
+    "replies", [b"421 bye\r\n", b"250 s\r\n250 a\r\n421 bye\r\n", b"250 s\r\n421 bye\r\n421 b\r\n"]
+)
+def test_a_hop_that_says_421_and_has_the_body_is_heard_until_it_closes(replies: bytes) -> None:
+    client = ready(CHUNKING)
+    people = [rcpt("a@example.org"), rcpt("b@example.org")]
+    client.begin(envelope("a@example.org", "b@example.org"), people, 2, is_small=True)
+    client.body(b"hi")
+    client.end_body()
+    client.receive(replies)
+    assert not client.transaction_done
+    client.receive(b"")
+    assert {code for code, _ in answers(client)} == {421}
+    assert client.is_closed
 
 
 def test_a_large_body_waits_for_the_replies_to_rcpt() -> None:
