@@ -2,7 +2,8 @@
 
 Each row is one kind of work. Its servers run side by side, rounds alternate between them (A B C A B C …), and medians
 are compared, so that all see the same weather on the machine. Writes docs/performance.md with figures, ratios, versions
-and a picture of each row, and the raw figures as JSON beside it. Progress goes to standard error.
+and a picture of each row, and the raw figures as JSON beside it. Progress goes to standard error. A run that is broken
+off leaves the rows that are done in var/compare/raw.json, for --from.
 
 examples:
   python -m loadtest.compare                             all rows, all servers that are there, five rounds
@@ -33,6 +34,8 @@ from loadtest.rows import ROWS, Measurement, Row, Series
 from tests.support.certificates import Authority
 
 PAGE = ROOT / "docs" / "performance.md"
+KEPT = ROOT / "var" / "compare" / "raw.json"
+"""The raw figures of the rows that are done, for ``--from``: what a run was before it was broken off."""
 QUICK_S = 0.4
 QUICK_HELD = 200
 
@@ -163,7 +166,13 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, list[Series]], dic
             if taking_part:
                 say(f"{name}: {row.title}: {', '.join(one.title for one in taking_part)}")
                 results[name] = measure(row, taking_part, options, certificate)
+                _keep(results, about)
     return results, about
+
+
+def _keep(results: dict[str, list[Series]], about: dict[str, Any]) -> None:
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    KEPT.write_text(json.dumps(report.raw(results, about)))
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import compare, profiling, report, rows, scaling
-from loadtest.rows import ROWS, Series
+from loadtest.rows import ROWS, Row, Series
 
 RECORDED: dict[str, list[Series]] = {
     "W2": [
@@ -114,6 +114,24 @@ def test_missing_or_broken_raw_figures_are_one_line(tmp_path: Path, capsys: pyte
     broken.write_text("{")
     assert compare.main(["--from", str(broken)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_run_that_is_broken_off_leaves_the_rows_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "new" / "raw.json"
+
+    def measure(row: Row, *_: object) -> list[Series]:
+        if row.name == "W5":
+            raise KeyboardInterrupt
+        return RECORDED[row.name]
+
+    monkeypatch.setattr(compare, "KEPT", kept)
+    monkeypatch.setattr(compare, "find", lambda _name: "smtp-source")
+    monkeypatch.setattr(compare, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        compare.main(["--rows", "W2,W5", "--servers", "gsmtp-sink"])
+    assert report.from_raw(json.loads(kept.read_text())) == {"W2": RECORDED["W2"]}
 
 
 def test_the_machine_is_described(tmp_path: Path) -> None:
