@@ -28,12 +28,14 @@ def disk_of(folder: str) -> str:
         fields, (kind, device) = left.split(), right.split()[:2]
         mount = fields[4]
         if (target == mount or target.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
-            best, found = mount, f"{kind} on {device}{_turning(fields[2])}"
+            best, found = mount, f"{kind} on {device}{_disk_kind(fields[2])}"
     return found
 
 
-def _turning(device: str) -> str:
+def _disk_kind(device: str) -> str:
     base = Path("/sys/dev/block") / device
+    if base.resolve().name.startswith(("vd", "xvd")):
+        return " (virtual disk)"  # says of itself that it turns, whatever is behind it
     for queue in (base / "queue", base.resolve().parent / "queue"):
         try:
             return " (turning disk)" if (queue / "rotational").read_text().strip() == "1" else " (no turning disk)"
