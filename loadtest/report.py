@@ -77,7 +77,7 @@ def table(row: Row, series: Sequence[Series]) -> list[str]:
     cpu_head = (
         "CPU s per 1,000 | CPU, times the baseline's"
         if row.kind != "idle"
-        else "banner p99, ms | held, and got no banner"
+        else "banner p99, ms: median, worst round | held, and got no banner"
     )
     lines = [
         f"| server | {row.unit}, median | slowest to fastest round | times the baseline | {cpu_head} |",
@@ -99,7 +99,8 @@ def _line(row: Row, one: Series, found: Mapping[str, tuple[float, float]]) -> st
     times, cpu_times = found.get(one.server, (0.0, 0.0))
     if row.kind == "idle":
         held, without = min(one.notes["held"]), max(one.notes.get("without banner", [0.0]))
-        last = [_number(max(one.notes["banner p99 ms"])), f"{held:,.0f}, {without:,.0f}"]
+        waits = one.notes["banner p99 ms"]
+        last = [f"{_number(median(waits))}, {_number(max(waits))}", f"{held:,.0f}, {without:,.0f}"]
     else:
         last = [f"{one.middle_cpu():.3f}", f"{cpu_times:.2f}x" if cpu_times else "-"]
     cells = [title, _number(one.middle()), f"{_number(ends[0])} to {_number(ends[-1])}"]

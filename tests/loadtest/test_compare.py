@@ -55,8 +55,8 @@ def test_the_table_of_a_row() -> None:
 def test_the_table_of_held_connections_names_those_without_a_banner() -> None:
     notes = {"banner p99 ms": [2.6, 2.8], "held": [9990.0, 10000.0], "without banner": [10.0, 0.0]}
     lines = report.table(ROWS["IDLE"], [Series("smtp-sink", [258.0, 256.0], notes=notes)])
-    assert lines[0].endswith("| times the baseline | banner p99, ms | held, and got no banner |")
-    assert lines[2] == "| smtp-sink | 257 | 258 to 256 | 1.00x | 2.80 | 9,990, 10 |"
+    assert lines[0].endswith("| banner p99, ms: median, worst round | held, and got no banner |")
+    assert lines[2] == "| smtp-sink | 257 | 258 to 256 | 1.00x | 2.70, 2.80 | 9,990, 10 |"
 
 
 def test_the_overview_shows_baselines_in_figures() -> None:
