@@ -58,14 +58,15 @@ def test_retries_go_on_when_the_clock_is_set_back(kind: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_mail_that_was_never_tried_goes_out_when_the_clock_is_set_back(kind: str, tmp_path: Path) -> None:
-    """It was accepted, and the queue did not hear of it before."""
+    """It was accepted, and the queue was not told; whether its first look found it is a matter of luck."""
     with Sink() as sink, _housed(kind, tmp_path, sink.port) as home:
         home.accept("u@a.example", tell=False)
         _set_back(home.clock, HOUR_S)
         home.accept("v@a.example")
-        wait(lambda: home.delivery.stats().delivered == 1, "what came after")
+        wait(lambda: b"RCPT TO:<v@a.example>" in [message.rcpts[0] for message in sink.messages], "what came after")
         home.later(HOUR_S)
         wait(lambda: home.delivery.stats().delivered == 2, "what came before")
+        assert len(sink.messages) == 2
         assert not home.told.problems
 
 
