@@ -24,7 +24,10 @@ def deliver(
     conf = configuration(maildirs={"local": {"Basedir": str(base), **(settings or {})}})
     message = envelope(*addresses)
     transport = MaildirTransport(tools())
-    return transport.deliver(Job(message, body or stored(BODY), message.recipients, conf.stanzas("maildir")[0]))
+    try:
+        return transport.deliver(Job(message, body or stored(BODY), message.recipients, conf.stanzas("maildir")[0]))
+    finally:
+        transport.close()
 
 
 def files(base: Path) -> dict[str, bytes]:

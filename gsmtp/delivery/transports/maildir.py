@@ -1,6 +1,7 @@
 r"""Stores mail in Maildirs: ``Basedir/[domain/]user/{tmp,new,cur}``.
 
-A message is written to ``tmp/``, synced, renamed into ``new/``, and ``new/`` is synced; all of it in a native thread.
+A message is written to ``tmp/``, synced, renamed into ``new/``, and ``new/`` is synced; all of it in a native thread of
+the stanza's own, so that a network file system that hangs holds up the mail of its stanza and nothing else.
 Its file name comes from message id and recipient, so that a message that is stored again after a crash replaces the
 first copy as long as nobody moved that to ``cur/``.
 
@@ -31,12 +32,18 @@ from gsmtp.delivery.options import (
     ENABLED,
     FILEMODE,
 )
-from gsmtp.delivery.transport import Job, Outcome, Transport, transport
+from gsmtp.delivery.stanza_threads import StanzaThreads
+from gsmtp.delivery.transport import Job, Outcome, Tools, Transport, transport
 from gsmtp.spool.base import StoredBody
 
 STORED = "250 2.0.0 stored"
 NO_SUCH_USER = "550 5.1.1 [internal] no such mailbox"
 NOTHING_THERE = "451 4.3.0 [internal] no mailboxes at all, is a disk missing?"
+NO_ANSWER = "451 4.3.0 [internal] no answer from the file system"
+ANSWER_S = 60.0
+"""How long a copy may take. What is late is tried again, and replaces the copy that may come yet."""
+THREADS = 4
+"""Of a stanza."""
 BAD_NAME = "550 5.1.1 [internal] this local part can't be a mailbox"
 _RETURN_PATH = b"return-path:"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody's FIFO holds a thread
@@ -63,6 +70,12 @@ class MaildirTransport(Transport):
     stanza = "maildir"
     order = 10
 
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        self._threads = StanzaThreads(lambda _title: THREADS)
+        self._at_work: set[tuple[str, ...]] = set()
+        """Copies that are being written: a late one must not meet itself."""
+
     @classmethod
     def takes(cls, view: View, domain: str) -> bool:
         """All_Domains and Domains say."""
@@ -75,17 +88,21 @@ class MaildirTransport(Transport):
             raise DeliveryError("451 4.3.5 [internal] the maildir stanza has no basedir")
         hop = f"maildir {view.chain[0].spelled or ''}".strip()
         places = {id(recipient): index for index, recipient in enumerate(job.envelope.recipients)}
-        return [
-            self._deliver_one(job.envelope, job.body, recipient, places[id(recipient)], view, hop)
-            for recipient in job.recipients
-        ]
+        replies: list[str] = []
+        for recipient in job.recipients:
+            if replies and replies[-1].startswith(NO_ANSWER):
+                replies.append(replies[-1])  # the others needn't wait for the same
+            else:
+                replies.append(self._deliver_one(job.envelope, job.body, recipient, places[id(recipient)], view))
+        return [Outcome(int(reply[:3]), reply, hop, remote="127.0.0.1") for reply in replies]
 
-    def _deliver_one(
-        self, envelope: Envelope, body: StoredBody, recipient: Recipient, index: int, view: View, hop: str
-    ) -> Outcome:
+    def _deliver_one(self, envelope: Envelope, body: StoredBody, recipient: Recipient, index: int, view: View) -> str:
+        """The reply."""
+        from gsmtp.runtime.calls import DeadlinePassed
+
         folders = mailbox_folders(recipient.address, recipient.domain, view[DOMAIN_IN_PATH])
         if folders is None:
-            return _outcome(BAD_NAME, hop)
+            return BAD_NAME
         job = _Job(
             basedir=view[BASEDIR],
             folders=folders,
@@ -95,7 +112,31 @@ class MaildirTransport(Transport):
             dirmode=view[DIRMODE],
             filemode=view[FILEMODE],
         )
-        return _outcome(self.tools.native.call(_store, job, body), hop)
+        no_answer = f"{NO_ANSWER} within {ANSWER_S:g} s: {job.basedir}"
+        copy = (job.basedir, *folders, job.name)
+        if copy in self._at_work:
+            return no_answer
+        has_begun = False
+
+        def store() -> str:
+            nonlocal has_begun
+            has_begun = True
+            try:
+                return _store(job, body)
+            finally:
+                self._at_work.discard(copy)
+
+        self._at_work.add(copy)
+        try:
+            return self._threads.calls.in_thread(str(view.chain[0]), ANSWER_S, store)
+        except DeadlinePassed:
+            if not has_begun:
+                self._at_work.discard(copy)
+            return no_answer
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        self._threads.close()
 
 
 def mailbox_folders(address: str, domain: str, domain_in_path: bool) -> tuple[str, ...] | None:
@@ -136,10 +177,6 @@ def _is_folder(name: str) -> bool:
     if any(character < " " or character == "\x7f" for character in name):
         return False
     return len(name.encode("utf-8", "surrogateescape")) <= 255
-
-
-def _outcome(reply: str, hop: str) -> Outcome:
-    return Outcome(int(reply[:3]), reply, hop, remote="127.0.0.1")
 
 
 def _store(job: _Job, body: StoredBody) -> str:

@@ -28,13 +28,12 @@ from gsmtp.core.domains import DomainPatterns
 from gsmtp.core.errors import ConfigError, DeliveryError
 from gsmtp.core.inboundmail import Refuse, Verdict, inbound_mail
 from gsmtp.delivery.handlers import HANDLERS, Handler, Source
+from gsmtp.delivery.stanza_threads import StanzaThreads
 from gsmtp.delivery.transport import Job, Outcome, Tools, Transport, transport
 from gsmtp.runtime.modules import LoadError
 
 if TYPE_CHECKING:
     from gsmtp.delivery.handler_runs import Run
-    from gsmtp.runtime.calls import Calls
-    from gsmtp.runtime.native import HubMailbox
 
 _PYTHON = ("python",)
 HANDLED = "250 2.0.0 handled"
@@ -147,8 +146,7 @@ class PythonTransport(Transport):
         super().__init__(tools)
         self._runs: dict[str, Run] = {}
         self._sizes: dict[str, int] = {}
-        self._calls: Calls | None = None
-        self._mailbox: HubMailbox | None = None
+        self._threads = StanzaThreads(self._size)
 
     @classmethod
     def takes(cls, view: View, domain: str) -> bool:
@@ -185,8 +183,7 @@ class PythonTransport(Transport):
         views = [view for view in views if view[ENABLED]]
         old, self._runs = self._runs, {}
         self._sizes = {_title(view): view[CONCURRENCY] for view in views}
-        if self._calls is not None:
-            self._calls.pools.resize(self._size)
+        self._threads.resize()
         adopted = HANDLERS.adopt(_source(view) for view in views if view[RUN_IN] != "process")
         for view in views:
             self._runs[_title(view)] = self._run(view, adopted)
@@ -202,16 +199,7 @@ class PythonTransport(Transport):
         handler = adopted[source]
         if view[RUN_IN] == "greenlet":
             return InGreenlet(source, handler, offload_to(self.tools.native.call))
-        return InThread(source, handler, self._threads(), _title(view))
-
-    def _threads(self) -> Calls:
-        from gsmtp.runtime.calls import Calls, NativePools
-        from gsmtp.runtime.native import HubMailbox
-
-        if self._calls is None:
-            self._mailbox = HubMailbox()
-            self._calls = Calls(NativePools(self._mailbox, self._size))
-        return self._calls
+        return InThread(source, handler, self._threads.calls, _title(view))
 
     def _size(self, title: str) -> int:
         if title not in self._sizes:
@@ -241,10 +229,7 @@ class PythonTransport(Transport):
         for one in self._runs.values():
             one.close()
         self._runs = {}
-        if self._calls is not None and self._mailbox is not None:
-            self._calls.pools.close()
-            self._mailbox.close()
-            self._calls = None
+        self._threads.close()
         HANDLERS.adopt(())
 
 
