@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import gevent
 import pytest
 from pika import spec
 
-from gsmtp.delivery.amqp import link, publisher
+from gsmtp.delivery.amqp import claim, link, publisher
 from gsmtp.delivery.amqp.message import RFC822, BrokerMessage
 from gsmtp.delivery.amqp.publisher import Publisher
 from gsmtp.delivery.amqp.settings import Broker, Settings
-from tests.delivery.kit import Inline
+from gsmtp.delivery.transport import Job
+from gsmtp.delivery.transports.amqp import THREADS, AmqpTransport
+from tests.delivery.kit import Inline, configuration, envelope, stored, tools
+from tests.delivery.kit import Settings as Stanza
 from tests.support.stub_broker import Session, StubBroker
 
 Make = Callable[..., Publisher]
@@ -256,3 +261,37 @@ def test_a_broker_without_confirms_gets_no_mail(broker: StubBroker, make: Make) 
     mail = make()
     wait(lambda: mail.down)
     assert "Confirm.Select not Supported by Server" in mail.down
+
+
+def test_a_shared_directory_that_hangs_holds_up_what_is_claimed_there_alone(
+    broker: StubBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(claim, "sync_directory", lambda _path: is_over.wait(30))
+    settings: Stanza = {
+        "Domain": ("a.example",),
+        "URL": (f"amqp://127.0.0.1:{broker.port}",),
+        "Exchange": "x",
+        "Claim_Check_Path": str(tmp_path),
+        "Claim_Check_Size": 100,
+        "Confirm_Timeout": 1,
+    }
+    [view] = configuration(stanzas={"amqp": {"mail": settings}}).stanzas("amqp")
+    transport = AmqpTransport(tools())
+    transport.configure([view])
+    mail = envelope("u@a.example")
+    try:
+        large = Job(mail, stored(b"x" * 101), mail.recipients, view)
+        late = [gevent.spawn(transport.deliver, large) for _ in range(THREADS + 1)]
+        gevent.joinall(late, timeout=20)
+        assert {str(one.exception) for one in late} == {
+            "451 4.3.0 [internal] no answer from the file system within 1 s"
+        }
+        sending = gevent.spawn(transport.deliver, Job(mail, stored(b"x"), mail.recipients, view))
+        wait(lambda: broker.sessions and broker.sessions[0].published)
+        broker.sessions[0].ack(1)
+        [outcome] = sending.get(timeout=10)
+        assert outcome.code == 250
+    finally:
+        is_over.set()
+        transport.close()

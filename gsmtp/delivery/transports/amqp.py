@@ -32,12 +32,15 @@ from gsmtp.delivery.amqp.options import (
     URL,
 )
 from gsmtp.delivery.amqp.settings import BROKER_LIMIT_BYTES, Settings, parse_url
+from gsmtp.delivery.stanza_threads import StanzaThreads
 from gsmtp.delivery.transport import Job, Outcome, Tools, Transport, transport
 
 if TYPE_CHECKING:
     from gsmtp.delivery.amqp.budget import Budget
     from gsmtp.delivery.amqp.publisher import Publisher
 
+THREADS = 4
+"""Of a stanza: they read large bodies and write to Claim_Check_Path, which may be a network file system that hangs."""
 LARGE_BYTES = 64 << 20
 """Of messages that were read from files, in memory at a time."""
 REQUIRETLS_NEEDED = "550 5.7.30 [internal] REQUIRETLS support required, and the broker is reached in clear text"
@@ -62,6 +65,7 @@ class AmqpTransport(Transport):
         self._retired: list[Publisher] = []
         self._settings: dict[View, Settings] = {}
         self._budget: Budget | None = None
+        self._threads = StanzaThreads(lambda _name: THREADS)
 
     @classmethod
     def takes(cls, view: View, domain: str) -> bool:
@@ -112,6 +116,7 @@ class AmqpTransport(Transport):
             publisher.close()
         self._publishers.clear()
         self._retired.clear()
+        self._threads.close()
 
     def _publisher(self, view: View) -> Publisher:
         publisher = self._publishers.get(view.chain[0].spelled or "")
@@ -138,7 +143,7 @@ class AmqpTransport(Transport):
         try:
             finished: AsyncResult[list[Outcome]] = AsyncResult()
             found = parts(job.envelope, job.recipients)
-            messages = self.tools.native.call(_with_bodies, publisher.settings, job, found)
+            messages = self._messages(publisher.settings, job, found)
             _Answers(publisher, job, finished.set).publish(found, messages, is_patient=is_patient)
             outcomes: list[Outcome] | None = finished.get()
             assert outcomes is not None
@@ -146,6 +151,18 @@ class AmqpTransport(Transport):
         finally:
             if is_read:
                 self._large().give(size)
+
+    def _messages(self, settings: Settings, job: Job, found: Sequence[Part]) -> list[BrokerMessage]:
+        """The broker messages of a job's parts. Raises DeliveryError."""
+        from gsmtp.runtime.calls import DeadlinePassed
+
+        if job.body.data is not None and job.body.size_bytes <= _limit(settings):
+            return [_message(job, part, job.body.data, RFC822) for part in found]
+        try:
+            return self._threads.calls.in_thread(settings.name, settings.confirm_s, _with_bodies, settings, job, found)
+        except DeadlinePassed as late:
+            text = f"451 4.3.0 [internal] no answer from the file system within {settings.confirm_s:g} s"
+            raise DeliveryError(text) from late
 
     def _large(self) -> Budget:
         from gsmtp.delivery.amqp.budget import Budget
@@ -172,8 +189,7 @@ class AmqpTransport(Transport):
             done(_all(job, publisher.down, settings.hop))
         elif job.body.data is not None and job.body.size_bytes <= _limit(settings):
             found = parts(job.envelope, job.recipients)
-            messages = [_message(job, part, job.body.data, RFC822) for part in found]
-            _Answers(publisher, job, done).publish(found, messages, is_patient=False)
+            _Answers(publisher, job, done).publish(found, self._messages(settings, job, found), is_patient=False)
         else:
             gevent.spawn(self._hand_over_large, publisher, job, done)
 
