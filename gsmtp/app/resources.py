@@ -95,7 +95,7 @@ def prepare(configuration: Configuration, old: Resources | None, around: Surroun
     """
     for _, kind in stanza_transports():
         for view in configuration.stanzas(kind.stanza):
-            kind.examine(view)
+            kind.examine(view, around.native)
     datasources = Datasources.build(configuration, old.datasources if old else None, around.mailbox, SystemClock())
     try:
         tls = around.native.call(prepare_tls, configuration)

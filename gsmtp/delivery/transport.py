@@ -145,10 +145,11 @@ class Transport(ABC):
         return 0
 
     @classmethod  # noqa: B027 - most have nothing to try
-    def examine(cls, view: View) -> None:
+    def examine(cls, view: View, native: Native) -> None:
         """Try what only the start and a reload can find out about a stanza (a handler that can't be imported).
 
-        Blocks. Raises ConfigError with the place; nothing may have changed then.
+        Blocks the calling green thread; others go on, so files are read by `native`. Raises ConfigError with the place;
+        nothing may have changed then.
         """
 
     @classmethod

@@ -130,7 +130,7 @@ def test_without_pika_the_load_fails_and_says_what_to_install(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "pika", None)
     [view, *_] = configuration().stanzas("amqp")
     with pytest.raises(ConfigError, match=r'amqp "one" needs pika: pip install gsmtp\[amqp\]$'):
-        AmqpTransport.examine(view)
+        AmqpTransport.examine(view, kit.Inline())
 
 
 def test_each_stanza_gets_its_recipients_and_the_client_one_answer() -> None:

@@ -128,7 +128,7 @@ class Bench:
         assert loaded.configuration is not None, [str(problem) for problem in loaded.problems]
         views = loaded.configuration.stanzas("python")
         for view in views:
-            PythonTransport.examine(view)
+            PythonTransport.examine(view, self.tools.native)
         self.transport.configure(views)
         self.view = views[0]
         return self.view

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import re
 import resource
 import socket
@@ -93,7 +94,7 @@ class Bench:
         assert loaded.configuration is not None, [str(problem) for problem in loaded.problems]
         views = loaded.configuration.stanzas("webhook")
         for view in views:
-            WebhookTransport.examine(view)
+            WebhookTransport.examine(view, self.tools.native)
         self.transport.configure(views)
         self.view = views[0]
         return self.view
@@ -655,6 +656,31 @@ def _problems(folder: Path, stanza: str) -> list[str]:
 def test_mistakes_are_named(tmp_path: Path, settings: str, problem: str) -> None:
     found = _problems(tmp_path, f'webhook "app" {{ domain = ( "example.com" ) {settings} }}')
     assert any(problem in one for one in found), found
+
+
+def test_others_go_on_while_a_secret_is_read(bench: Bench, tmp_path: Path) -> None:
+    """From a slow disk; here from a pipe into which a green thread writes."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        while True:
+            try:
+                end = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # nobody reads yet
+                gevent.sleep(0.005)
+            else:
+                os.write(end, SECRET.encode())
+                os.close(end)
+                return
+
+    writer = gevent.spawn(write)
+    rescue = threading.Timer(10, pipe.write_bytes, [b"late"])  # or a hub that waits would wait for ever
+    rescue.daemon = True
+    rescue.start()
+    bench.configure("http://127.0.0.1:1/mail", secret=f'"file:{pipe}"')
+    rescue.cancel()
+    assert writer.ready()
 
 
 def test_a_secret_that_cannot_be_read_stops_the_load_with_its_place(bench: Bench, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from gsmtp.delivery.amqp.options import (
 )
 from gsmtp.delivery.amqp.settings import BROKER_LIMIT_BYTES, Settings, parse_url
 from gsmtp.delivery.stanza_threads import StanzaThreads
-from gsmtp.delivery.transport import Job, Outcome, Tools, Transport, transport
+from gsmtp.delivery.transport import Job, Native, Outcome, Tools, Transport, transport
 
 if TYPE_CHECKING:
     from gsmtp.delivery.amqp.budget import Budget
@@ -83,7 +83,7 @@ class AmqpTransport(Transport):
         return view[MODE] == "confirm"
 
     @classmethod
-    def examine(cls, view: View) -> None:
+    def examine(cls, view: View, native: Native) -> None:
         """Look for pika."""
         try:
             import pika  # noqa: F401

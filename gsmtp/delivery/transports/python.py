@@ -29,7 +29,7 @@ from gsmtp.core.errors import ConfigError, DeliveryError
 from gsmtp.core.inboundmail import Refuse, Verdict, inbound_mail
 from gsmtp.delivery.handlers import HANDLERS, Handler, Source
 from gsmtp.delivery.stanza_threads import StanzaThreads
-from gsmtp.delivery.transport import Job, Outcome, Tools, Transport, transport
+from gsmtp.delivery.transport import Job, Native, Outcome, Tools, Transport, transport
 from gsmtp.runtime.modules import LoadError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class PythonTransport(Transport):
         return view[CONCURRENCY]
 
     @classmethod
-    def examine(cls, view: View) -> None:
+    def examine(cls, view: View, native: Native) -> None:
         """Import the handler where it is going to run. Raises ConfigError."""
         if not view[ENABLED]:
             return

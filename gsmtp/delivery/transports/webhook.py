@@ -27,7 +27,7 @@ from gsmtp.config.view import View
 from gsmtp.core.domains import DomainPatterns
 from gsmtp.core.errors import ConfigError
 from gsmtp.delivery.circuit import Circuit, CircuitLimits
-from gsmtp.delivery.transport import Job, Outcome, Tools, Transport, transport
+from gsmtp.delivery.transport import Job, Native, Outcome, Tools, Transport, transport
 from gsmtp.delivery.url import parse_url
 
 if TYPE_CHECKING:
@@ -290,10 +290,10 @@ class WebhookTransport(Transport):
         return view[CONCURRENCY]
 
     @classmethod
-    def examine(cls, view: View) -> None:
+    def examine(cls, view: View, native: Native) -> None:
         """Read the secrets and the authorities. Raises ConfigError."""
         if view[ENABLED]:
-            _read[_title(view)] = _files(view)
+            _read[_title(view)] = native.call(_files, view)
 
     def configure(self, views: Sequence[View]) -> None:
         """Make a receiver of each stanza; their circuits stay as they are."""
