@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -100,6 +101,23 @@ def test_a_claim_names_what_is_in_its_file_and_storing_again_changes_nothing(tmp
     assert said["sha256"] == sha256(source.read_bytes()).hexdigest()
     assert claim.store(str(shared), "00/01-00042-00000001.abc", stored(source.read_bytes())) == first
     assert len([path for path in shared.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_try_that_was_given_up_does_not_disturb_the_next_one(tmp_path: Path) -> None:
+    class Slow(StoredBody):
+        """While it is read, the same message is stored a second time."""
+
+        def pieces(self, size_bytes: int = 131_072) -> Iterator[bytes]:
+            if not second:
+                second.append(b"")
+                second[0] = claim.store(str(tmp_path), "id", self)
+            return super().pieces(size_bytes)
+
+    second: list[bytes] = []
+    first = claim.store(str(tmp_path), "id", Slow(3, b"abc", ""))
+    assert first == second[0]
+    [folder] = tmp_path.iterdir()
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"abc"]
 
 
 def test_a_shared_directory_that_is_not_there_is_never_made(tmp_path: Path) -> None:

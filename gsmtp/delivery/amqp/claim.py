@@ -41,7 +41,7 @@ def store(folder: str, message_id: str, body: StoredBody) -> bytes:
     if not os.path.isdir(inside):
         os.makedirs(inside, exist_ok=True)
         sync_directory(folder)
-    temporary = os.path.join(inside, f".{name}.{os.getpid()}.{id(body):x}")  # a try that was given up may still write
+    temporary = os.path.join(inside, f".{name}.{os.urandom(8).hex()}")  # a try that was given up may still write
     try:
         with open(temporary, "wb", opener=_opener) as file:
             digest = _copy(body, file)
