@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gsmtp.runtime.deadline import Bucket
     from gsmtp.runtime.sockets import RawSocket
     from gsmtp.runtime.tls import TlsLayer
+    from gsmtp.server.outbox import Outbox
 
 COMMAND_RECV: Final = 16_384
 BODY_RECV: Final = 131_072
@@ -34,7 +35,7 @@ class Channel(ABC):
 
     Args:
         raw: connected, non-blocking.
-        loop: the hub's.
+        outbox: where it waits with what it has to say.
 
     Attributes:
         bucket: see `runtime.deadline.Waiter`.
@@ -42,14 +43,16 @@ class Channel(ABC):
     """
 
     __slots__ = (
-        "_is_ended", "_is_reading", "_lingered", "_loop", "_out", "_reader", "_socket", "_taker", "_tls",
-        "_touched_mono", "_writer", "bucket", "is_closed",
+        "_is_ended", "_is_reading", "_lingered", "_loop", "_out", "_outbox", "_reader", "_said", "_socket", "_taker",
+        "_tls", "_touched_mono", "_writer", "bucket", "is_closed",
     )  # fmt: skip
 
-    def __init__(self, raw: RawSocket, loop: Any) -> None:
+    def __init__(self, raw: RawSocket, outbox: Outbox) -> None:
         self._socket = raw
-        self._loop = loop
-        self._out = b""
+        self._outbox = outbox
+        self._loop: Any = outbox.loop
+        self._said = b""  # waits for the outbox
+        self._out = b""  # waits for the client to read
         self._writer: Any = None
         self._reader: Any = None
         self._is_reading = False
@@ -79,6 +82,10 @@ class Channel(ABC):
     @abstractmethod
     def _written(self) -> None:
         """The client has read all that waited."""
+
+    @abstractmethod
+    def break_off(self) -> None:
+        """Close because of the exception that is being handled, and tell it."""
 
     @abstractmethod
     def _lost(self) -> None:
@@ -126,8 +133,8 @@ class Channel(ABC):
 
     # --- writing
 
-    def _send(self, data: bytes) -> bool:
-        """Send clear bytes, under TLS if it is on. False: the connection is closed."""
+    def _send(self, data: bytes) -> None:
+        """Have clear bytes sent at the end of this turn of the loop, under TLS if it is on."""
         tls = self._tls
         if tls is not None:
             try:
@@ -135,11 +142,24 @@ class Channel(ABC):
                     tls.send(data)
             except TlsFault:
                 self._close()
-                return False
+                return
             data = tls.data_to_send()
-        return self._send_raw(data)
+        if self._said:
+            self._said += data
+        elif data:
+            self._said = data
+            self._outbox.add(self)
+
+    def send_now(self) -> None:
+        """Send what was said in this turn of the loop."""
+        if self._said and not self.is_closed:
+            self._send_raw(b"")
 
     def _send_raw(self, data: bytes, flags: int = 0) -> bool:
+        """Send what was said before and `data`, at once. False: the connection is closed."""
+        if self._said:
+            data = self._said + data
+            self._said = b""
         if self._out:
             self._out += data
         elif data:
@@ -220,6 +240,8 @@ class Channel(ABC):
             self._close()
 
     def _close(self) -> None:
+        if not self.is_closed:
+            self.send_now()  # which comes here where it can't
         if self.is_closed:
             return
         self.is_closed = True

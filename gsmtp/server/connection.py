@@ -84,7 +84,7 @@ class Connection(Securing):
             connection.break_off()
 
     def __init__(self, listener: Listener, raw: RawSocket, plan: Plan, facts: Facts) -> None:
-        super().__init__(raw, listener.loop, listener, plan)
+        super().__init__(raw, listener, plan)
         service = listener.service
         self._service: Service = service
         self.session = service.make_session(plan.view, facts, service.clock)

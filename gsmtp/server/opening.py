@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gsmtp.core.reply import TOO_MANY_SESSIONS
 from gsmtp.proxyproto import HeaderReader, ProxyFault, ProxyHeader
@@ -42,8 +42,8 @@ class Opening(Channel):
     __deletable__ = ("reception",)
     """Says to mypyc that this is deleted at the end."""
 
-    def __init__(self, raw: RawSocket, loop: Any, listener: Listener, plan: Plan) -> None:
-        super().__init__(raw, loop)
+    def __init__(self, raw: RawSocket, listener: Listener, plan: Plan) -> None:
+        super().__init__(raw, listener.service.outbox)
         self.listener = listener
         self.reason = ""
         self.session: Session
@@ -64,10 +64,6 @@ class Opening(Channel):
     @abstractmethod
     def _start(self) -> None:
         """It is known who the client is: begin TLS or the session."""
-
-    @abstractmethod
-    def break_off(self) -> None:
-        """Close because of the exception that is being handled, and tell it."""
 
     @property
     def awaits_header(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gsmtp.core.records import Peering, TlsFailure
 from gsmtp.runtime.tls import TlsFault, TlsLayer
@@ -30,8 +30,8 @@ class Securing(Opening):
 
     __slots__ = ("_tls_due_mono", "tls_context")
 
-    def __init__(self, raw: RawSocket, loop: Any, listener: Listener, plan: Plan) -> None:
-        super().__init__(raw, loop, listener, plan)
+    def __init__(self, raw: RawSocket, listener: Listener, plan: Plan) -> None:
+        super().__init__(raw, listener, plan)
         self.tls_context: TlsContext | None = None
         self._tls_due_mono = 0.0  # of the handshake; 0.0 before and after it
 

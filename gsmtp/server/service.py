@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import gevent
+
 from gsmtp.auth.attempts import FailedAttempts
 from gsmtp.auth.authenticator import Authenticator
 from gsmtp.config.scopes import Configuration
@@ -29,6 +31,7 @@ from gsmtp.runtime.tls_contexts import TlsContexts
 from gsmtp.server.handover import Handover
 from gsmtp.server.limits import Limits, SessionCounts
 from gsmtp.server.options import IDLE_TIME, PROXY_PROTOCOL, RECONFIG_MESSAGE, RECONFIG_SESSIONS
+from gsmtp.server.outbox import Outbox
 from gsmtp.server.outdated import SessionComparison
 from gsmtp.server.throttle import Throttles
 from gsmtp.smtp.facts import Facts
@@ -150,11 +153,13 @@ class Service:
     tells_ends: bool = False
     make_session: Callable[[View, Facts, Clock], Session] = Session
     _plans: dict[View, Plan] = field(default_factory=dict)
+    outbox: Outbox = field(init=False)
     counts: SessionCounts = field(init=False)
     throttles: Throttles = field(init=False)
     attempts: FailedAttempts = field(init=False)
 
     def __post_init__(self) -> None:
+        self.outbox = Outbox(gevent.get_hub().loop)
         self.counts = SessionCounts(self.shared)
         rates = None if self.shared is None else self.shared.rates
         self.throttles = Throttles(self.clock, shared=rates)
