@@ -200,10 +200,11 @@ class Channel(ABC):
 
     # --- the end
 
-    def _hang_up(self, last: bytes = b"") -> None:
+    def _hang_up(self, last: bytes = b"", *, at_once: bool = False) -> None:
         """Say the last clear bytes, TLS's end and that of the connection in one packet.
 
-        Closing with unread input would make the kernel reset the connection and lose the last words. When the client
+        Closing with unread input would make the kernel reset the connection and lose the last words; so it is read
+        until the client closes, too, unless nothing more can come (`at_once`; under TLS its end does). When the client
         doesn't read them, `_written` comes and this is to be called again.
         """
         tls = self._tls
@@ -221,7 +222,7 @@ class Channel(ABC):
             return
         if self._out and not is_waiting:
             return
-        if self._is_ended or self._out:
+        if self._is_ended or self._out or (at_once and tls is None):
             self._close()
             return
         try:

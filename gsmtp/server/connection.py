@@ -331,7 +331,7 @@ class Connection(Securing):
     def _end(self, last: bytes = b"") -> None:
         """All is said, but for the last bytes."""
         self.reception.drop_body()
-        self._hang_up(last)
+        self._hang_up(last, at_once=self.expects_nothing)
         if not self.is_closed:
             wheel = self._service.wheel
             wheel.discard(self)

@@ -303,8 +303,8 @@ class Machine:
         if not isinstance(self._open, BodyEnd):
             self._abort_message()
         self._reader = None
+        self._events += (Quit(reason, self._input.pending),)
         self._input.clear()
-        self._events += (Quit(reason),)
         self.is_over = True
 
     def _abort_message(self, reply: Reply | None = None) -> None:

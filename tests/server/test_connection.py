@@ -138,6 +138,26 @@ def test_a_reply_that_closes_is_not_lost_to_unread_input(tmp_path: Path) -> None
         server.wait_for(lambda: server.sessions == 0)
 
 
+def test_after_quit_the_connection_is_gone_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, CONF) as server:
+        client = server.client().greet()
+        assert client.code(b"QUIT") == 221
+        assert client.is_closed()
+        assert server.sessions == 0, "nothing more can come: its end need not be waited for"
+        client.close()
+
+
+def test_a_goodbye_is_not_lost_to_what_followed_quit(tmp_path: Path) -> None:
+    with running(tmp_path, CONF) as server:
+        client = server.client().greet()
+        client.send(b"QUIT\r\nNOOP\r\n")
+        assert client.reply()[:3] == b"221"
+        assert client.is_closed()
+        assert server.sessions == 1, "read until the client closes: a reset could overtake the goodbye"
+        client.close()
+        server.wait_for(lambda: server.sessions == 0)
+
+
 def test_what_happened_is_in_the_log_with_one_id(tmp_path: Path) -> None:
     with running(tmp_path, CONF) as server:
         client = server.client().greet()
