@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 _COUNTER_BITS: Final = 32
+_LAST_DIGITS: Final = tuple(f"{number:02X}" for number in range(256))
 
 
 class IdMaker:
@@ -23,18 +24,22 @@ class IdMaker:
         pid: the process id; its last five decimal digits are shown.
     """
 
-    __slots__ = ("_counter", "_prefix", "generation")
+    __slots__ = ("_counter", "_front", "_prefix", "generation")
 
     def __init__(self, generation: int, pid: int) -> None:
         self.generation = generation & 0xFFFF
         high, low = divmod(self.generation, 256)
         self._prefix = f"{high:02X}/{low:02X}-{pid % 100000:05d}-"
         self._counter = 0
+        self._front = f"{self._prefix}000000"  # an id but for its last two digits, which alone change nearly always
 
     def next(self) -> str:
         """The next id."""
         self._counter += 1
-        return "%s%08X" % (self._prefix, self._counter & 0xFFFFFFFF)  # noqa: UP031 - compiled, a third of an f-string's time
+        last = self._counter & 0xFF
+        if not last:
+            self._front = f"{self._prefix}{(self._counter & 0xFFFFFFFF) >> 8:06X}"
+        return self._front + _LAST_DIGITS[last]
 
 
 def number(id_: str) -> int:

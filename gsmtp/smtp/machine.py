@@ -42,7 +42,7 @@ from gsmtp.smtp.events import (
 from gsmtp.smtp.extension import Offer
 from gsmtp.smtp.facts import Facts
 from gsmtp.smtp.message import MessageFilter
-from gsmtp.smtp.profile import profile_for
+from gsmtp.smtp.profile import first_profile, profile_for
 from gsmtp.smtp.state import State
 from gsmtp.smtp.transaction import NOTHING
 from gsmtp.smtp.verbs import FOREIGN
@@ -78,7 +78,7 @@ class Machine:
     def __init__(self, view: View, facts: Facts, clock: Clock) -> None:
         self.view = view
         self.facts = facts
-        self.profile = profile_for(Offer(view), facts.hostname)
+        self.profile = first_profile(view, facts.hostname)
         self._clock = clock
         self._input = InputBuffer(self.profile.longest_command)
         self._out = b""

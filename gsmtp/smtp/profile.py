@@ -125,6 +125,7 @@ class Profile:
 
 _MOST_PROFILES: Final = 1024
 _profiles: dict[tuple[Offer, str], Profile] = {}
+_first: dict[tuple[View, str], Profile] = {}
 
 
 def profile_for(offer: Offer, hostname: str) -> Profile:
@@ -143,7 +144,17 @@ def profile_for(offer: Offer, hostname: str) -> Profile:
         is_older = bool(_profiles) and next(iter(_profiles))[0].view.generation != offer.view.generation
         if is_older or len(_profiles) >= _MOST_PROFILES:
             _profiles.clear()
+            _first.clear()
         _profiles[key] = profile
+    return profile
+
+
+def first_profile(view: View, hostname: str) -> Profile:
+    """`profile_for` a session that begins: all but the view is as it is by default."""
+    profile = _first.get((view, hostname))
+    if profile is None:
+        profile = profile_for(Offer(view), hostname)
+        _first[(view, hostname)] = profile
     return profile
 
 
