@@ -28,7 +28,8 @@ MODULES: tuple[str, ...] = tuple(
         "core": "reply envelope records ids domains",
         "smtp": "abnf buffer body events facts transaction trace parser message state machine text answers session "
         "verbs profile traced",
-        "server": "channel outbox connection acceptance reception limits peering sink login opening securing throttle",
+        "server": "accepting channel outbox service connection acceptance reception limits peering sink login opening "
+        "securing throttle",
         "policy": "chain context decision keep checks.relay checks.blackhole",
         "observe": "journal logs",
         "config": "scopes view",

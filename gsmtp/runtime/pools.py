@@ -88,7 +88,7 @@ class WorkPool(Pool):
 
     def is_crowded(self, most_waiting: int = 0) -> bool:
         """Whether no slot is free and `most_waiting` jobs (else the backlog, else a pool's worth) wait already."""
-        return self.full() and len(self._jobs) >= (most_waiting or self.backlog or self.slots)
+        return len(self._jobs) >= (most_waiting or self.backlog or self.slots) and self.full()
 
     def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Run a job and, in the same slot, those that came to wait meanwhile."""

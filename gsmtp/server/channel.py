@@ -29,6 +29,8 @@ MORE: Final[int] = getattr(_socket, "MSG_MORE", 0)
 LINGER_S: Final = 2.0
 MOST_LINGER_BYTES: Final = 1_048_576
 
+_now: Final = time.monotonic  # bound once: it runs at every recv
+
 
 class Channel(ABC):
     """One accepted socket.
@@ -61,7 +63,7 @@ class Channel(ABC):
         self._tls: TlsLayer | None = None
         self.is_closed = False
         self._lingered = -1
-        self._touched_mono = time.monotonic()
+        self._touched_mono = _now()
         self.bucket: Bucket | None = None
 
     @property
@@ -114,7 +116,7 @@ class Channel(ABC):
         if self._lingered >= 0:
             self._linger(data)
             return
-        self._touched_mono = time.monotonic()
+        self._touched_mono = _now()
         if not data:
             self._is_ended = True
             self._read_no_more()  # a level-triggered watcher would report the end for ever
@@ -189,7 +191,7 @@ class Channel(ABC):
         except OSError:
             self._close()
             return
-        self._touched_mono = time.monotonic()
+        self._touched_mono = _now()
         self._out = self._out[sent:]
         if self._out:
             return
@@ -231,7 +233,7 @@ class Channel(ABC):
             self._close()
             return
         self._lingered = 0
-        self._touched_mono = time.monotonic()  # from here on nothing moves it: lingering ends, whatever comes
+        self._touched_mono = _now()  # from here on nothing moves it: lingering ends, whatever comes
         self._read_on()
 
     def _linger(self, data: bytes) -> None:

@@ -172,13 +172,13 @@ class Connection(Securing):
 
     def _turn(self) -> None:
         """Let the machine go on until it needs bytes, somebody else's answer, or room to write."""
-        next_event = self.session.next_event
+        session = self.session
         reception = self.reception
         try:
             for _ in range(EVENTS_A_TURN):
-                event = next_event()
+                event = session.next_event()
                 if event is NEED_DATA:
-                    if not (self._is_reading or self.session.is_over):
+                    if not (self._is_reading or session.is_over):
                         self._read_on()  # too much was pending when the turn began; now the rest is wanted
                     break
                 if not HANDLERS[type(event)](reception, event):

@@ -8,7 +8,6 @@ over. Source: reference/threadpools-eventloops.md; docs/decisions.md.
 
 from __future__ import annotations
 
-import _socket
 import errno
 import logging
 from collections import deque
@@ -21,6 +20,7 @@ from gsmtp.config.scopes import ListenStanza
 from gsmtp.runtime.options import LISTEN_BACKLOG
 from gsmtp.runtime.pools import SessionCount, WorkPool
 from gsmtp.runtime.sockets import RawSocket, close_listening, configure
+from gsmtp.server.accepting import accept_waiting
 from gsmtp.server.connection import Connection
 from gsmtp.server.options import ACCEPT_QUEUE_BACKLOG, CONCURRENCY, EVENTS_PER_ITER
 from gsmtp.server.service import Service
@@ -42,8 +42,12 @@ class Listener(StreamServer):
         pool: the pool that the stanza names.
 
     Attributes:
+        has_complained: whether it was told that accepting fails, since it last worked.
         is_inherited: whether the socket, and the file of a Unix one, are another process's to remove.
     """
+
+    _watcher: Any
+    _do_read: Callable[[], None]
 
     def __init__(self, service: Service, stanza: ListenStanza, raw: RawSocket, pool: WorkPool) -> None:
         self.service = service
@@ -51,7 +55,7 @@ class Listener(StreamServer):
         self.sessions = 0
         self._at_work = 0
         self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._complained = False
+        self.has_complained = False
         self._pause_timer: Any = None
         self.is_inherited = False
         self.use(stanza)
@@ -92,21 +96,27 @@ class Listener(StreamServer):
         """Nothing to do: the socket is bound and listening."""
 
     def handle(self, *_args: Any) -> None:
-        """Never called: `do_handle` establishes connections. The base class wants one to exist."""
+        """Never called: `do_handle` makes connections. The base class wants one to exist."""
 
     def _take_pool(self) -> None:
         """The base class put the pool's `full` on the instance, which knows nothing of the accept queue."""
         self.__dict__.pop("full", None)
 
     def full(self) -> bool:
-        """Whether the pool has no slot and a full queue: then the kernel's queue takes over.
-
-        The base class goes on when the pool has a slot; what the socket stops for by itself is in `_may_accept`.
-        """
+        """Whether the pool has no slot and a full queue: then the kernel's queue takes over."""
         return self.work_pool.is_crowded(self.accept_queue)
 
-    def _may_accept(self) -> bool:
+    def start_accepting(self) -> None:
+        """Wait for clients."""
+        if self._watcher is None:
+            self._watcher = self.loop.io(self.socket.fileno(), 1)
+            self._watcher.start(accept_waiting, self)
+
+    def may_accept(self) -> bool:
         """Whether one more may come; if not, accepting has stopped until what is in the way has gone."""
+        if self.full():
+            self._do_read()  # the base class's part, which goes on when the pool has a slot
+            return False
         pool = self.work_pool
         if pool.max_sessions and pool.sessions.now >= pool.max_sessions:
             self.stop_accepting()
@@ -117,35 +127,16 @@ class Listener(StreamServer):
             return False
         return True
 
-    def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]
-        """Accept one connection, or None when there is none or it must wait in the kernel."""
-        if not self._may_accept():
-            return None
-        try:
-            descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
-        except BlockingIOError:
-            return None
-        except ConnectionAbortedError:
-            return None
-        except OSError as error:
-            if error.errno not in _OUT_OF_RESOURCES:
-                raise
-            self._pause(error)
-            return None
-        raw = _socket.socket(self.family, _socket.SOCK_STREAM, 0, descriptor)
-        raw.setblocking(False)
-        self._complained = False
-        return raw, address
-
-    def _pause(self, error: OSError) -> None:
-        """Out of descriptors or memory: leave clients in the kernel's queue for a moment, say so once."""
-        if not self._complained:
-            self._complained = True
+    def cannot_accept(self, error: OSError) -> None:
+        """Out of descriptors or memory, most likely: leave clients in the kernel's queue for a moment, say so once."""
+        if not self.has_complained:
+            self.has_complained = True
+            hint = "raise server_max_file_descriptors or set service_sessions"
             self.service.events.event(
                 "critical",
                 "net",
                 f"can't accept on {self.stanza.name}: {error.strerror}",
-                hint="raise server_max_file_descriptors or set service_sessions",
+                hint=hint if error.errno in _OUT_OF_RESOURCES else None,
             )
         self.stop_accepting()
         self._pause_timer = self.loop.timer(_PAUSE_S)
@@ -157,12 +148,7 @@ class Listener(StreamServer):
 
     def do_handle(self, raw: RawSocket, address: Any) -> None:
         """Make a Connection; it waits on the loop by itself from then on."""
-        try:
-            Connection.establish(self, raw, address)
-        except Exception:
-            # the base class would stop accepting for a while: one client's trouble must not cost the others that
-            log.exception("a connection to %s could not be established", self.stanza.name)
-            raw.close()
+        Connection.establish(self, raw, address)
 
     def session_began(self) -> SessionCount:
         """A session of this socket counts from now, in the pool that the socket has now. Returns that pool's count."""
