@@ -1,7 +1,7 @@
 # `make help` lists what there is. Nothing here needs root, except that `make test` installs missing Debian packages
 # (Postfix, Dovecot, swaks, curl) when it may; without them it skips the tests that need them and says which.
 
-PYTHON ?= python3
+PYTHON ?= $(shell scripts/find-python)
 CONF ?= conf/dev.conf
 VENV := .venv
 BIN := $(VENV)/bin
@@ -100,10 +100,12 @@ clean: ## Remove what was made, mail and spool under var/ excepted
 	find gsmtp tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "gsmtp needs Python 3.11 or newer; name one with 'make PYTHON=python3.11 …'"; exit 1; }
-	@echo "Making $(VENV) …"
-	@$(PYTHON) -m venv $(VENV) || { echo "No venv module here; on Debian: apt-get install python3-venv"; exit 1; }
+	@python="$(PYTHON)"; \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "gsmtp needs Python 3.11 or newer with its venv module (on Debian: apt-get install python3-venv);" \
+			"name one with 'make PYTHON=python3.11 …'"; exit 1; }; \
+		echo "Making $(VENV) of $$python …"; \
+		"$$python" -m venv $(VENV) || { echo "No venv module here; on Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.run: requirements.txt setup.py gsmtp/__init__.py | $(VENV)/bin/python
 	@echo "Installing gsmtp into $(VENV) …"
