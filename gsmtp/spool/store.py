@@ -4,8 +4,8 @@ Writing. Python's sqlite3 gives the GIL away at every step of a statement and, w
 switch interval (5 ms) to have it back. So a batch of accepted messages and outcomes is ONE statement in autocommit
 mode: a multi-row INSERT into a temporary view whose triggers do the work, the commit with its sync included. With a
 busy hub and 20 messages a batch the commit took 0.9 ms so, 3.5 ms as BEGIN + two INSERTs + COMMIT, 8.3 ms with
-executemany. The number of rows is rounded up to a power of two with NULL rows that a WHERE drops, so a dozen prepared
-statements serve all batches.
+executemany. The number of rows is rounded up to a power of two with rows of zeros that a WHERE drops, so a dozen
+prepared statements serve all batches.
 
 Reading. For the same reason lists come as one JSON text in one row.
 """
@@ -27,7 +27,7 @@ Row = tuple[Any, ...]
 
 _COLUMNS = ("op", "id", "a", "b", "c", "d", "e", "f", "g", "h")
 _ACCEPT, _RECORD, _ACCEPT_ONE, _MARK, _CHANGE = 1, 2, 3, 4, 5
-_NONE: Row = (None,) * len(_COLUMNS)
+_NOTHING: Row = (0,) * len(_COLUMNS)  # no NULL: sqlite3 would look for an adapter for each
 MOST_ROWS = 1024  # times ten parameters: well under SQLite's 32,766 a statement
 
 _HISTORY_CHARACTERS = 8192  # the newest lines of a recipient's history are kept
@@ -111,7 +111,7 @@ EVER_US = (1 << 63) - 1
 def _statement(rows: int) -> str:
     row = f"({','.join('?' * len(_COLUMNS))})"
     columns = ",".join(f"column{number}" for number in range(1, len(_COLUMNS) + 1))
-    return f"INSERT INTO work SELECT {columns} FROM (VALUES {','.join([row] * rows)}) WHERE column1 IS NOT NULL"  # noqa: S608 - only question marks go in
+    return f"INSERT INTO work SELECT {columns} FROM (VALUES {','.join([row] * rows)}) WHERE column1 <> 0"  # noqa: S608 - only question marks go in
 
 
 _STATEMENTS = {size: _statement(size) for size in (2**power for power in range(MOST_ROWS.bit_length()))}
@@ -138,8 +138,8 @@ def accept_row(
     one = recipients[0]
     if len(recipients) == 1 and one.address.isascii() and one.domain.isascii():
         # other text may hold a client's bytes that were not UTF-8, which only the JSON carries
-        return (_ACCEPT_ONE, number, name, size_bytes, received_us, envelope, body, one.address, one.domain, None)
-    return (_ACCEPT, number, name, size_bytes, received_us, envelope, body, None, None, None)
+        return (_ACCEPT_ONE, number, name, size_bytes, received_us, envelope, body, one.address, one.domain, 0)
+    return (_ACCEPT, number, name, size_bytes, received_us, envelope, body, 0, 0, 0)
 
 
 def notice_row(notice: Notice) -> Row:
@@ -174,7 +174,7 @@ def record_row(number: int, record: Record) -> Row:
 
 def mark_row(number: int, index: int, when_wall: float) -> Row:
     """The row for `apply` that notes that a recipient is about to be handed over."""
-    return (_MARK, number, index, None, microseconds(when_wall), None, None, None, None, None)
+    return (_MARK, number, index, 0, microseconds(when_wall), 0, 0, 0, 0, 0)
 
 
 def change_row(number: int, change: Change) -> Row:
@@ -197,7 +197,7 @@ def apply(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Write up to MOST_ROWS rows as one durable transaction, all or none. Blocks; raises sqlite3.Error."""
     size = 1 << (len(rows) - 1).bit_length()
     values = [value for row in rows for value in row]
-    values.extend(_NONE * (size - len(rows)))
+    values.extend(_NOTHING * (size - len(rows)))
     connection.execute(_STATEMENTS[size], values)
 
 
