@@ -186,7 +186,8 @@ class Service:
         self.throttles.reconfigured()
         stanzas = {str(stanza.endpoint): stanza for stanza in configuration.listens}
         comparison = SessionComparison()
-        for connection in self.connections:
+        connections: set[Any] = self.connections  # compiled code would insist on its own class; tests stand in for it
+        for connection in connections:
             session = connection.session
             if session.is_over or session.outdated is not None:
                 continue
@@ -204,7 +205,8 @@ class Service:
         """Sessions that are open now, from a network ("" for any) and on a Listen ("" for any). Raises ValueError."""
         wanted = parse_network(network) if network else None
         count = 0
-        for connection in self.connections:
+        connections: set[Any] = self.connections
+        for connection in connections:
             facts = connection.facts
             if endpoint and facts.endpoint != endpoint:
                 continue

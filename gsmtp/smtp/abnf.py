@@ -27,7 +27,7 @@ _ASCII_DOMAIN: Final = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
 _IPV4: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
-_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
+_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 # What clients call themselves: real ones send underscores and more; what could break out of the comment in Received
 # or out of a log field can't be in it.
 _GREETING_NAME: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:%/+=~\[\]-]*")
@@ -36,7 +36,7 @@ _GREETING_NAME: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:%/+=~\[\]-]*")
 # Classes of so many characters take milliseconds to compile: `gsmtp check` starts without them.
 @cache
 def _dot_string() -> re.Pattern[str]:
-    return re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*+")
+    return re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
 
 
 @cache
@@ -46,12 +46,12 @@ def _loose_dot_string() -> re.Pattern[str]:
 
 @cache
 def _quoted_string() -> re.Pattern[str]:
-    return re.compile(rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*+"')
+    return re.compile(rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*"')
 
 
 @cache
 def _utf8_xtext() -> re.Pattern[str]:
-    return re.compile(rf"(?:[!-*,-<>-~{_UTF8}]|\+[0-9A-F]{{2}})*+")
+    return re.compile(rf"(?:[!-*,-<>-~{_UTF8}]|\+[0-9A-F]{{2}})*")
 
 
 def is_local_part(text: str, *, pedantic: bool) -> bool:

@@ -215,11 +215,9 @@ class Quit:
 
     Args:
         reason: ``"quit"``, ``"closed by reply"``, ``"peer closed"``.
-        bytes_behind: how much came behind what ended it.
     """
 
     reason: str
-    bytes_behind: int
 
 
 Event = (

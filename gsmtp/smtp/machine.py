@@ -71,7 +71,7 @@ class Machine:
         "_out", "_reader", "_received_from", "_row", "_state", "_step", "_taker",
         "auth_mechanism", "auth_result", "auth_user", "bad_commands", "banner", "candidate", "certified_user",
         "channel_bindings", "esmtp", "exchange", "facts", "helo", "is_authenticated", "is_early_talker",
-        "is_enhanced", "is_over", "messages", "outdated", "profile", "rcpt_commands", "recipients",
+        "is_enhanced", "is_over", "leftover", "messages", "outdated", "profile", "rcpt_commands", "recipients",
         "tls_cipher", "transaction", "unrecognized_commands", "view",
     )  # fmt: skip
 
@@ -98,6 +98,7 @@ class Machine:
         self.helo = ""
         self.esmtp = False
         self.is_over = False
+        self.leftover = 0
         self.is_enhanced = False
         self.is_early_talker = False
         self.is_authenticated = False
@@ -303,8 +304,9 @@ class Machine:
         if not isinstance(self._open, BodyEnd):
             self._abort_message()
         self._reader = None
-        self._events += (Quit(reason, self._input.pending),)
+        self.leftover = self._input.pending
         self._input.clear()
+        self._events += (Quit(reason),)
         self.is_over = True
 
     def _abort_message(self, reply: Reply | None = None) -> None:

@@ -15,8 +15,10 @@ from typing import Final
 
 from gsmtp.smtp import abnf
 
+# No possessive groups: until 3.11.4, Debian 12's 3.11.2 included, Python's re leaves them at a wrong place when their
+# last round fails. These need none: what may follow each part is something that the part can't begin with.
 _SIMPLE: Final = (
-    r":<(?:([\w+-]++(?:\.[\w+-]++)*+)@([A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*+))?>(?: ([!-~](?:[ -~]*[!-~])?))?\Z"
+    r":<(?:([\w+-]++(?:\.[\w+-]++)*)@([A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*))?>(?: ([!-~](?:[ -~]*[!-~])?))?\Z"
 )
 _SIMPLE_MAIL: Final = re.compile(r"[Ff][Rr][Oo][Mm]" + _SIMPLE, re.ASCII)
 _SIMPLE_RCPT: Final = re.compile(r"[Tt][Oo]" + _SIMPLE, re.ASCII)
@@ -26,10 +28,10 @@ _TO: Final = re.compile(r"to:", re.IGNORECASE | re.ASCII)
 _SHORT: Final = 64
 """A domain of fewer octets can have no label that is too long."""
 
-_BRACKETS: Final = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")*+)>')
+_BRACKETS: Final = re.compile(r'<((?:[^"<>\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")*)>')
 _NO_UTF8: Final = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")  # what surrogateescape makes of octets that aren't UTF-8
-_BARE_WORD: Final = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")++)')
-_MAILBOX: Final = re.compile(r'((?:"(?:[^"\\]|\\.)*+"|[^"@])*+)@([^@]*+)')
+_BARE_WORD: Final = re.compile(r'((?:[^"<> \x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")+)')
+_MAILBOX: Final = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^"@])*)@([^@]*+)')
 
 
 @cache  # not made at once: so many characters take milliseconds

@@ -55,6 +55,7 @@ class Session(Answers):
         helo: what the client called itself, "" before it did.
         esmtp: whether it said EHLO.
         is_over: whether nothing more will be read or answered.
+        leftover: octets that had come behind what ended the session.
         messages: accepted on this connection.
         recipients: accepted on this connection.
         is_early_talker: whether bytes were there before the banner, or behind a command that a client must wait behind

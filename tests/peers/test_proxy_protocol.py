@@ -207,7 +207,8 @@ def test_limits_of_sessions_are_the_clients_not_the_proxys(serve: Serve) -> None
     """
     server = serve(conf)
     first = begin(server, LINE).greet()
-    assert begin(server, b"PROXY TCP4 192.0.2.8 198.51.100.1 1 25\r\n").reply().startswith(b"220 ")
+    other = begin(server, b"PROXY TCP4 192.0.2.8 198.51.100.1 1 25\r\n")
+    assert other.reply().startswith(b"220 ")
     second = begin(server, LINE)
     assert second.reply() == b"421 4.4.5 Service unavailable, concurrency limit reached\r\n"
     assert second.is_closed()
@@ -217,6 +218,7 @@ def test_limits_of_sessions_are_the_clients_not_the_proxys(serve: Serve) -> None
     server.wait_for(lambda: server.sessions == 1)
     assert begin(server, LINE).reply().startswith(b"220 ")
     assert "concurrency limit" in str(server.log)
+    other.close()
 
 
 def test_limits_of_sessions_hold_for_those_who_have_sent_no_header_too(serve: Serve) -> None:
