@@ -159,7 +159,7 @@ def _queue(server: CrewServer, count: int, domains: tuple[bytes, ...] = (b"examp
                 left[worker] -= 1
             else:
                 return
-    raise AssertionError(f"one worker got nothing: {left}")
+    raise AssertionError(f"one worker got nothing: {left}\n{server.log()}")
 
 
 def _send(wire: Wire, domain: bytes) -> str:
