@@ -123,6 +123,22 @@ class Postfix:
         return int((self.base / "spool" / "pid" / "master.pid").read_text())
 
 
+def _each_once(text: str) -> str:
+    """A main.cf with the last entry of each name alone.
+
+    All processes of Postfix warn of a repeated one when they start, its postlogd too: into its own socket, which blocks
+    it, and with it all the others, for ever when ten lines wait there already.
+    """
+    entries: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if not line.startswith((" ", "\t")):
+            name = line.partition("=")[0].strip()
+            entries[name] = ""
+        entries[name] += f"{line}\n"
+    return "".join(entries.values())
+
+
 @contextmanager
 def postfix(
     base: Path, *, relayhost_port: int | None = None, extra: str = "", processes: int = 50
@@ -143,7 +159,7 @@ def postfix(
     for name in ("etc", "spool", "lib", "log"):
         (base / name).mkdir()
     subprocess.run(["chown", "postfix", str(base / "lib")], check=True)
-    (base / "etc" / "main.cf").write_text(_MAIN.format(base=base, extra=f"{transport}\n{extra}"))
+    (base / "etc" / "main.cf").write_text(_each_once(_MAIN.format(base=base, extra=f"{transport}\n{extra}")))
     (base / "etc" / "master.cf").write_text(_MASTER.format(port=port, processes=processes))
     server = Postfix(base, port)
     try:
