@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gsmtp.server.listener import Listener
 
-log = logging.getLogger("gsmtp.smtp")
+log = logging.getLogger("gsmtp.net")
 
 
 def accept_waiting(listener: Listener) -> None:

@@ -45,14 +45,13 @@ class Channel(ABC):
     """
 
     __slots__ = (
-        "_is_ended", "_is_reading", "_lingered", "_loop", "_out", "_outbox", "_reader", "_said", "_socket", "_taker",
-        "_tls", "_touched_mono", "_writer", "bucket", "is_closed",
+        "_is_ended", "_is_reading", "_lingered", "_out", "_outbox", "_reader", "_said", "_socket", "_taker", "_tls",
+        "_touched_mono", "_writer", "bucket", "is_closed",
     )  # fmt: skip
 
     def __init__(self, raw: RawSocket, outbox: Outbox) -> None:
         self._socket = raw
         self._outbox = outbox
-        self._loop: Any = outbox.loop
         self._said = b""  # waits for the outbox
         self._out = b""  # waits for the client to read
         self._writer: Any = None
@@ -180,7 +179,7 @@ class Channel(ABC):
         """The client doesn't read: keep the rest of this turn's replies and read nothing more from it."""
         self._out = rest
         self._read_no_more()
-        self._writer = self._loop.io(self._socket.fileno(), 2)
+        self._writer = self._outbox.loop.io(self._socket.fileno(), 2)
         self._writer.start(self._writable)
 
     def _writable(self) -> None:

@@ -103,7 +103,7 @@ class Connection(Securing):
         except OSError:  # the client is gone already
             self._close()
             return
-        self._reader = self._loop.io(self._socket.fileno(), 1)
+        self._reader = self._outbox.loop.io(self._socket.fileno(), 1)
         self._read_on()
         if self._plan.proxy_versions:
             self._await_header()
@@ -186,7 +186,7 @@ class Connection(Securing):
             else:
                 # let the others have the loop; what is queued goes out, the rest follows
                 self._has_turn = False
-                self._loop.run_callback(self.resume)
+                self._outbox.loop.run_callback(self.resume)
         except Exception:  # noqa: BLE001 - told by break_off
             # a bug of ours: without this the level-triggered watcher would call us again for ever
             self.break_off()
@@ -331,7 +331,7 @@ class Connection(Securing):
     def _end(self, last: bytes = b"") -> None:
         """All is said, but for the last bytes."""
         self.reception.drop_body()
-        self._hang_up(last, at_once=self.expects_nothing)
+        self._hang_up(last, at_once=self.reason == "quit" and not self.session.leftover)
         if not self.is_closed:
             wheel = self._service.wheel
             wheel.discard(self)

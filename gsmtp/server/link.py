@@ -24,8 +24,6 @@ class Link(Protocol):
 
     reason: str
     """Why it ends, once that is known."""
-    expects_nothing: bool
-    """Whether the client has said its last word, and nothing behind it."""
 
     @property
     def listener(self) -> LinkListener:

@@ -9,7 +9,6 @@ over. Source: reference/threadpools-eventloops.md; docs/decisions.md.
 from __future__ import annotations
 
 import errno
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -24,8 +23,6 @@ from gsmtp.server.accepting import accept_waiting
 from gsmtp.server.connection import Connection
 from gsmtp.server.options import ACCEPT_QUEUE_BACKLOG, CONCURRENCY, EVENTS_PER_ITER
 from gsmtp.server.service import Service
-
-log = logging.getLogger("gsmtp.net")
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_S = 0.2

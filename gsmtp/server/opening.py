@@ -36,13 +36,9 @@ class Opening(Channel):
         session: the machine.
         reception: answers the machine's events.
         reason: why it ended or is about to, "" before.
-        expects_nothing: whether the client has said QUIT, and nothing behind it.
     """
 
-    __slots__ = (
-        "_has_turn", "_plan", "_proxy", "_proxy_due_mono", "expects_nothing", "listener", "reason", "reception",
-        "session",
-    )  # fmt: skip
+    __slots__ = ("_has_turn", "_plan", "_proxy", "_proxy_due_mono", "listener", "reason", "reception", "session")
     __deletable__ = ("reception",)
     """Says to mypyc that this is deleted at the end."""
 
@@ -50,7 +46,6 @@ class Opening(Channel):
         super().__init__(raw, listener.service.outbox)
         self.listener = listener
         self.reason = ""
-        self.expects_nothing = False
         self.session: Session
         self.reception: Reception
         self._plan = plan

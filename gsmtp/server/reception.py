@@ -203,7 +203,6 @@ class Reception(Login):
     def _on_quit(self, event: Quit) -> bool:
         connection = self._connection
         connection.reason = connection.reason or event.reason
-        connection.expects_nothing = event.reason == "quit" and not self.session.leftover
         return False
 
     def closed(self) -> None:

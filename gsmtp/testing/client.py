@@ -41,7 +41,6 @@ class _Link:
         self.session = Session(view, facts, service.clock)
         self.context = Context(service.configuration, view, facts, self.session)
         self.reason = ""
-        self.expects_nothing = False
         self.held_s = 0.0
         self.is_closed = False
         self.error: BaseException | None = None
