@@ -1,4 +1,4 @@
-"""Work that is put together: done once, a moment after it was first asked for."""
+"""Work that is put together: done once, a moment after it was first asked for, or when nothing else is to be done."""
 
 from __future__ import annotations
 
@@ -53,3 +53,41 @@ class Later:
             self._timer.stop()
             self._timer.close()
             self._timer = None
+
+
+class WhenIdle:
+    """Runs a function on the hub once nothing else is to be done there, however often `arm` was called meanwhile.
+
+    So what leads to work in another thread is put together as far as that costs no time: while the hub is busy more may
+    come, and the other thread would only take the interpreter away from it.
+
+    Args:
+        most_s: seconds after which a busy hub runs it all the same.
+        function: must not block.
+    """
+
+    __slots__ = ("_function", "_idle", "_is_armed", "_limit")
+
+    def __init__(self, most_s: float, function: Callable[[], object]) -> None:
+        loop: Any = gevent.get_hub().loop
+        self._function = function
+        self._is_armed = False
+        self._idle: Any = loop.idle()
+        self._limit: Any = loop.timer(most_s, most_s)
+
+    def arm(self) -> None:
+        """Have the function run soon. One comparison when it will already."""
+        if not self._is_armed:
+            self._is_armed = True
+            self._idle.start(self._run)
+            self._limit.again(self._run, update=False)  # unlike `start`, sets the full time each time
+
+    def disarm(self) -> None:
+        """Not any more, if it was to run; `arm` works as before."""
+        self._is_armed = False
+        self._idle.stop()
+        self._limit.stop()
+
+    def _run(self) -> None:
+        self.disarm()
+        self._function()

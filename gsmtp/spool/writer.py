@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gsmtp.core.errors import SpoolError, SpoolFull, SpoolUnhealthy
-from gsmtp.runtime.later import Later
+from gsmtp.runtime.later import WhenIdle
 from gsmtp.runtime.native import HubMailbox, NativeQueue, NativeThread
 from gsmtp.spool import keeper, schema, store
 from gsmtp.spool.health import Health
@@ -24,6 +24,7 @@ Done = Callable[[SpoolError | None], object]
 MOST_BATCH_BYTES = 8 << 20  # bodies in one transaction: bounds how long one commit takes
 _TICK_S = 1.0
 _RETRY_S = 0.5
+_MOST_S_TO_GATHER = 0.002  # for which a busy hub keeps entries together
 _COMMIT_PAGES = 6  # pages that even the smallest commit writes to the WAL
 _KEPT_FREE_PAGES = 4096  # free pages worth keeping for the next burst (16 MiB)
 _VACUUM_PAGES = 512
@@ -84,7 +85,7 @@ class GroupWriter:
         self._removed = removed
         self._queue: NativeQueue[list[Entry] | None] = NativeQueue()
         self._coming: list[Entry] = []
-        self._later = Later(0, self.hand_over)
+        self._soon = WhenIdle(_MOST_S_TO_GATHER, self.hand_over)
         self._owed: list[Entry] = []
         self._retry_at = 0.0
         self._must_check = False
@@ -101,14 +102,15 @@ class GroupWriter:
     def put(self, entry: Entry) -> None:
         """Write an entry with the next group.
 
-        What comes in one turn of the loop is handed over together at its end: waking the thread for each entry would
-        have the two threads pass the interpreter to and fro, and the groups would be smaller.
+        What comes while the hub is busy is handed over together: the thread would take the interpreter away from it,
+        and the groups would be smaller, with as much work each.
         """
         self._coming.append(entry)
-        self._later.arm()
+        self._soon.arm()
 
     def hand_over(self) -> None:
         """Give the thread what came."""
+        self._soon.disarm()
         if self._coming:
             coming, self._coming = self._coming, []
             self._queue.put(coming)

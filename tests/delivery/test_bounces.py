@@ -559,7 +559,7 @@ def test_a_stop_amid_the_answers_loses_no_notice_of_success() -> None:
     ):
         home.accept(to("ok@a.example", notify=("SUCCESS",)), "slow@a.example")
         wait(lambda: len(sink.messages) == 1, "the message at the hop")
-        assert not home.delivery.drain(0.3)
+        assert not home.delivery.drain(1.5)
         wait(lambda: home.states() == [State.DELIVERED, State.QUEUED, State.QUEUED], "the records, and the notice")
     with Sink(lmtp=True) as sink:
         _told_after_a_restart(spool, sink, lmtp)

@@ -1,4 +1,4 @@
-"""Later: once for many, and never before its time, the second time as the first."""
+"""Later: once for many, and never before its time, the second time as the first. WhenIdle: after all else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import time
 
 import gevent
 import pytest
+from gevent.event import Event
 
-from gsmtp.runtime.later import Later
+from gsmtp.runtime.later import Later, WhenIdle
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.05])
@@ -45,3 +46,54 @@ def test_what_is_disarmed_does_not_run_and_can_be_armed_again(delay_s: float) ->
             gevent.sleep(0.01)
     gevent.sleep(0.05)
     assert runs == [1]
+
+
+def test_what_can_wait_runs_once_when_nothing_else_is_to_be_done() -> None:
+    """Each turn of the loop leads to another one, ten times; what can wait comes behind them all, each time."""
+    loop = gevent.get_hub().loop
+    for _ in range(3):
+        order: list[str] = []
+        over = Event()
+
+        def run(order: list[str] = order, over: Event = over) -> None:
+            order.append("idle")
+            over.set()
+
+        idle = WhenIdle(60.0, run)
+
+        def turn(left: int, order: list[str] = order, idle: WhenIdle = idle) -> None:
+            order.append("turn")
+            idle.arm()
+            if left:
+                loop.run_callback(turn, left - 1)
+
+        turn(9)
+        assert over.wait(10), "it did not run"
+        gevent.sleep(0.01)
+        assert order == ["turn"] * 10 + ["idle"]
+
+
+def test_what_can_wait_is_not_put_off_for_ever() -> None:
+    """With a loop that is never done, as with a thousand busy clients."""
+    runs: list[float] = []
+    idle = WhenIdle(0.01, lambda: runs.append(time.monotonic()))
+    loop = gevent.get_hub().loop
+    is_over = False
+
+    def busy() -> None:
+        if not is_over:
+            loop.run_callback(busy)
+
+    busy()
+    for times in range(1, 4):
+        armed = time.monotonic()
+        idle.arm()
+        with gevent.Timeout(10, AssertionError("it did not run")):
+            while len(runs) < times:
+                gevent.sleep(0)
+        assert runs[-1] >= armed
+    is_over = True
+    idle.arm()
+    idle.disarm()
+    gevent.sleep(0.03)
+    assert len(runs) == 3
