@@ -51,32 +51,49 @@ class Supervisor(Reloading):
 
     def start(self) -> None:
         """Come up, or raise GsmtpError with nothing left open."""
-        view = self._configuration.view
-        security = next(iter(self._configuration.stanzas("security")), None)
-        raise_file_limit(view)
+        raise_file_limit(self._configuration.view)
         self._resources = prepare(self._configuration, None, self._around)
         self._listeners.bind(self._configuration)
         try:
-            self._pidfile.write(self._pidfile_path(view[PIDFILE]))
-            make_spool_folder(inside(security, self._spool_folder(view[SPOOLBASE])), owner_of(security))
-            become(security)
-            recorders = self._resources.scripts.recorders()
-            self._logs.use(self._logs.prepare(self._configuration), self._configuration, recorders)
-            self._spool = SqliteSpool.open_at(
-                self._spool_folder(view[SPOOLBASE]),
-                mode=view[SPOOL_MODE],
-                fsync=view[FORCE_FSYNC],
-                large_threshold=view[LARGE_MESSAGE_THRESHOLD],
-                reserve_bytes=view[SPOOL_RESERVE],
-                hold_in_doubt=view[IN_DOUBT] == "hold",
-                first_opening=self._first_opening(view[SPOOLBASE]),
-            )
+            self._spool = self._become_and_open()
         except BaseException:
             self._listeners.close()
             give_up(self._resources)
             self._logs.close()
             self._pidfile.remove()
             raise
+        self._put_together()
+        take_effect(self._resources, self._configuration, self._around)
+        self._logs.tell(self._service)
+        self._tell_recovery()
+        self._delivery.start()
+        self._listeners.start(self._service)
+        self._is_busy = False
+        self._say_ready()
+        if self._reload_wanted:
+            gevent.spawn(self.reload)
+
+    def _become_and_open(self) -> SqliteSpool:
+        """Note the pid, give up what rights aren't needed any more, open the logs' files and the spool."""
+        view = self._configuration.view
+        security = next(iter(self._configuration.stanzas("security")), None)
+        self._pidfile.write(self._pidfile_path(view[PIDFILE]))
+        make_spool_folder(inside(security, self._spool_folder(view[SPOOLBASE])), owner_of(security))
+        become(security)
+        recorders = self._resources.scripts.recorders()
+        self._logs.use(self._logs.prepare(self._configuration), self._configuration, recorders)
+        return SqliteSpool.open_at(
+            self._spool_folder(view[SPOOLBASE]),
+            mode=view[SPOOL_MODE],
+            fsync=view[FORCE_FSYNC],
+            large_threshold=view[LARGE_MESSAGE_THRESHOLD],
+            reserve_bytes=view[SPOOL_RESERVE],
+            hold_in_doubt=view[IN_DOUBT] == "hold",
+            first_opening=self._first_opening(view[SPOOLBASE]),
+        )
+
+    def _put_together(self) -> None:
+        """Make what delivers and what all connections share; nothing runs yet."""
         clock = SystemClock()
         ids = IdMaker(self._spool.generation, os.getpid())
         hostname = hostname_of(self._configuration)
@@ -107,15 +124,6 @@ class Supervisor(Reloading):
             handover=self._delivery.handover,
             shared=self._shared,
         )
-        take_effect(self._resources, self._configuration, self._around)
-        self._logs.tell(self._service)
-        self._tell_recovery()
-        self._delivery.start()
-        self._listeners.start(self._service)
-        self._is_busy = False
-        self._say_ready()
-        if self._reload_wanted:
-            gevent.spawn(self.reload)
 
     # --- what a worker does in another way
 

@@ -82,23 +82,28 @@ class Programs:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        late = gevent.Timeout(timeout_s)
-        try:
-            with late:
-                status = process.wait()
-            return Ended(status if status >= 0 else 128 - status)
-        except gevent.Timeout as error:
-            if error is not late:
-                raise
-            return Ended(-1, f"{words[0]} was killed: it had not ended after {timeout_s:g} s")
-        finally:
-            if process.poll() is None:
-                _kill_group(process.pid)
-                process.wait()
+        return _wait(process, words[0], timeout_s)
 
     def close(self) -> None:
         """Let the threads end."""
         self._native.close()
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, timeout_s: float) -> Ended:
+    """How it ended; it is no more when this returns or raises."""
+    late = gevent.Timeout(timeout_s)
+    try:
+        with late:
+            status = process.wait()
+        return Ended(status if status >= 0 else 128 - status)
+    except gevent.Timeout as error:
+        if error is not late:
+            raise
+        return Ended(-1, f"{name} was killed: it had not ended after {timeout_s:g} s")
+    finally:
+        if process.poll() is None:
+            _kill_group(process.pid)
+            process.wait()
 
 
 def _kill_group(pid: int) -> None:

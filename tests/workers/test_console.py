@@ -29,7 +29,7 @@ MORE
 ESMTP_Listener { Listen "127.0.0.1:{port}" { } }
 Control_Listener { Listen "{folder}/control" { } }
 """
-SUSPENDED = CONF.replace("MORE", "suspend_delivery = true\ninbound_throttle_messages = 5000/3600\n")
+SUSPENDED = CONF.replace("MORE", "suspend_delivery = true\ninbound_throttle_messages = 5000/36000000\n")
 MODULES = """
 cidrdb { CIDR_Table "inside" { type = "rbldnsd"  source = "{folder}/networks" } }
 inbound_audit { monitors = ( "3600,1" ) }
@@ -171,7 +171,7 @@ def test_sessions_are_told_with_their_worker(full: tuple[CrewServer, list[str]])
 def test_what_workers_share_is_told_once(full: tuple[CrewServer, list[str]]) -> None:
     server, ids = full
     with console_of(server) as console:
-        assert console.lines("show throttles") == [f"global: 5000/3600, {5000 - len(ids)} left, 0 waiting"]
+        assert console.lines("show throttles") == [f"global: 5000/36000000, {5000 - len(ids)} left, 0 waiting"]
         assert console.lines("pid") == [str(server.pid)]
         alone = [f"{name} thread pool: concurrency {count}" for name, count in (("CPU", 8), ("UNLINK", 12))]
         assert set(alone) <= set(console.lines("threads stats"))
