@@ -1,6 +1,6 @@
 """The one thread that writes the database: whatever waits goes into one transaction, then all its callbacks run.
 
-No timer is needed: while the disk works on one batch, the next one forms. What fails because of the disk is told to
+While the disk works on one batch, or the hub is busy, the next one forms. What fails because of the disk is told to
 the messages of that batch and to nobody else; outcomes of deliveries are kept in memory and tried again until they are
 written. After an I/O error the connection is made anew, and nothing is accepted before a probe was written.
 """
