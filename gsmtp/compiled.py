@@ -17,6 +17,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_compiled")
 MANIFEST = os.path.join(FOLDER, "manifest")
 SUFFIX = EXTENSION_SUFFIXES[0]
 GROUP = "gsmtp_engine__mypyc"  # the library with the code of all modules; theirs only point into it
+GUIDED = "guided"  # on the manifest's first line: laid out after a profile
 
 _MAGIC = 0x6773  # any number that stays the same
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -61,7 +62,7 @@ def state() -> tuple[dict[str, str], str]:
             lines = [line.split() for line in file]
     except OSError:
         return {}, "nothing has been compiled; `gsmtp compile` does it"
-    if not lines or lines[0] != [SUFFIX]:
+    if not lines or lines[0][:1] != [SUFFIX]:
         return {}, "what was compiled is for another Python; `gsmtp compile` does it anew"
     try:
         stale = [name for name, hashed in lines[1:] if fingerprint(source(name)) != hashed]
@@ -72,6 +73,15 @@ def state() -> tuple[dict[str, str], str]:
     modules = {name: binary(name) for name, _ in lines[1:]}
     modules[GROUP] = binary(GROUP)
     return modules, ""
+
+
+def is_guided() -> bool:
+    """Whether what was compiled was laid out after a profile (`gsmtp compile --guided`)."""
+    try:
+        with open(MANIFEST, encoding="utf-8") as file:
+            return file.readline().split()[1:] == [GUIDED]
+    except OSError:
+        return False
 
 
 def use() -> None:

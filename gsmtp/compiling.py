@@ -18,9 +18,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Callable
 
 from gsmtp import compiled
 from gsmtp.core.errors import GsmtpError
+from gsmtp.training import TrainingFailed, train
 
 MODULES: tuple[str, ...] = tuple(
     f"gsmtp.{package}.{name}"
@@ -68,9 +70,17 @@ modules = mypycify(flags, opt_level="3", debug_level="0", group_name=group, targ
 setup(
     name="gsmtp-compiled",
     ext_modules=modules,
-    script_args=["-q", "build_ext", "--build-lib", target, "--build-temp", work + "/temp"],
+    script_args=["-q", "build_ext", "--force", "--build-lib", target, "--build-temp", work + "/temp"],
 )
 """
+
+
+_COUNTING = "-fvisibility=hidden -fprofile-generate"
+_GUIDED = (
+    "-fvisibility=hidden -fprofile-use -fprofile-partial-training -fprofile-correction -Wno-missing-profile "
+    "-Wno-coverage-mismatch"
+)
+"""For gcc. Code that served no mail in the training is compiled as without a profile, not for size."""
 
 
 class CannotCompile(GsmtpError):
@@ -91,8 +101,13 @@ def check_tools() -> None:
         raise CannotCompile("mypyc is missing; pip install 'gsmtp[compile]'") from error
 
 
-def compile_modules() -> int:
+def compile_modules(tell: Callable[[str], None], *, is_guided: bool = False) -> int:
     """Compile all modules and put them in place, in one step at the end.
+
+    Args:
+        tell: gets each step, in a few words.
+        is_guided: compile twice: first code that counts what is done, which `gsmtp.training` has serve some mail, then
+            the code that is put in place, laid out for what was counted.
 
     Returns:
         How many there are.
@@ -102,30 +117,61 @@ def compile_modules() -> int:
         OSError: the package's folder can't be written.
     """
     check_tools()
-    root = os.path.dirname(os.path.dirname(compiled.FOLDER))
-    hashes = {name: compiled.fingerprint(compiled.source(name)) for name in MODULES}
     new = tempfile.mkdtemp(prefix="_compiled-", dir=os.path.dirname(compiled.FOLDER))
     try:
         with tempfile.TemporaryDirectory(prefix="gsmtp-compile-") as work:
-            files = [os.path.relpath(compiled.source(name), root) for name in MODULES]
-            done = subprocess.run(  # noqa: S603 - this interpreter, our own words
-                [sys.executable, "-c", _BUILD, work, new, compiled.GROUP.removesuffix("__mypyc"), *files],
-                cwd=root,
-                env={**os.environ, "GSMTP_PURE": "1"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        if done.returncode:
-            raise CannotCompile(f"the compiler says:\n{(done.stdout + done.stderr).strip()[-4000:]}")
-        with open(os.path.join(new, "manifest"), "w", encoding="utf-8") as file:
-            file.write(f"{compiled.SUFFIX}\n")
-            file.writelines(f"{name} {hashed}\n" for name, hashed in hashes.items())
+            if is_guided:
+                _count(work, tell)
+            tell(f"compiling {len(MODULES)} modules, about a minute …")
+            _build(work, new, _GUIDED if is_guided else "", is_guided=is_guided)
         os.chmod(new, 0o755)  # noqa: S103 - as packages are; mkdtemp gave 0700
         _replace(new)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return len(MODULES)
+
+
+def _count(work: str, tell: Callable[[str], None]) -> None:
+    """Have a copy of the package leave beside its object files, in `work`, what its code did with some mail."""
+    copy = os.path.join(work, "copy")
+    package = os.path.dirname(compiled.FOLDER)
+    shutil.copytree(package, os.path.join(copy, "gsmtp"), ignore=shutil.ignore_patterns("_compiled*", "__pycache__"))
+    tell(f"compiling {len(MODULES)} modules so that they count, one to two minutes …")
+    _build(work, os.path.join(copy, "gsmtp", os.path.basename(compiled.FOLDER)), _COUNTING, is_guided=False)
+    tell("sending mail to them, some seconds …")
+    try:
+        train(copy)
+    except TrainingFailed as error:
+        raise CannotCompile(f"no profile: {error}") from error
+    if not any(name.endswith(".gcda") for _, _, names in os.walk(work) for name in names):
+        raise CannotCompile("no profile: the compiler left none, which only gcc does; on Debian: apt-get install gcc")
+
+
+def _build(work: str, target: str, flags: str, *, is_guided: bool) -> None:
+    """Compile all modules into a folder, with its manifest.
+
+    Args:
+        work: for what lies between; the same for two builds of which the second wants what the first left.
+        target: the folder.
+        flags: for the compiler, besides those of the environment.
+        is_guided: what the manifest is to say.
+    """
+    root = os.path.dirname(os.path.dirname(compiled.FOLDER))
+    hashes = {name: compiled.fingerprint(compiled.source(name)) for name in MODULES}
+    files = [os.path.relpath(compiled.source(name), root) for name in MODULES]
+    done = subprocess.run(  # noqa: S603 - this interpreter, our own words
+        [sys.executable, "-c", _BUILD, work, target, compiled.GROUP.removesuffix("__mypyc"), *files],
+        cwd=root,
+        env={**os.environ, "GSMTP_PURE": "1", "CFLAGS": f"{os.environ.get('CFLAGS', '')} {flags}".strip()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CannotCompile(f"the compiler says:\n{(done.stdout + done.stderr).strip()[-4000:]}")
+    with open(os.path.join(target, "manifest"), "w", encoding="utf-8") as file:
+        file.write(f"{compiled.SUFFIX} {compiled.GUIDED}\n" if is_guided else f"{compiled.SUFFIX}\n")
+        file.writelines(f"{name} {hashed}\n" for name, hashed in hashes.items())
 
 
 def _replace(new: str) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gsmtp import __version__
+from gsmtp import __version__, compiled
 from loadtest.programs import ROOT, environment, family_cpu_s, family_memory_kib, find, version_of
 from tests.support.peers import open_folder
 from tests.support.ports import free_port, wait_for_port
@@ -113,7 +113,9 @@ def _nothing(is_large: bool) -> None:
 def _gsmtp_version() -> str:
     commit = version_of("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
     short = f" ({commit})" if commit and " " not in commit else ""
-    return f"gsmtp {__version__}{short}, Python {sys.version.split()[0]}"
+    how = "compiled" if compiled.state()[0] else "all in Python"
+    guided = ", guided by a profile" if compiled.is_guided() else ""
+    return f"gsmtp {__version__}{short}, Python {sys.version.split()[0]}, {how}{guided}"
 
 
 @contextmanager

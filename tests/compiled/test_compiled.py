@@ -14,6 +14,7 @@ import pytest
 
 from gsmtp import compiled
 from gsmtp.compiling import MODULES
+from gsmtp.training import TrainingFailed, train
 from tests.support.source import ROOT
 
 WORDS = "from gsmtp import compiled; print(compiled.words())"
@@ -26,7 +27,27 @@ def tree(tmp_path: Path) -> Path:
     if not Path(compiled.MANIFEST).exists():
         pytest.skip("nothing is compiled here: `make compile` says why")
     shutil.copytree(ROOT / "gsmtp", tmp_path / "gsmtp", ignore=shutil.ignore_patterns("__pycache__"))
+    _say_guided(tmp_path, is_guided=False)
     return tmp_path
+
+
+def _say_guided(tree: Path, *, is_guided: bool) -> None:
+    manifest = tree / "gsmtp" / "_compiled" / "manifest"
+    _, hashes = manifest.read_text(encoding="utf-8").split("\n", 1)
+    first = f"{compiled.SUFFIX} guided" if is_guided else compiled.SUFFIX
+    manifest.write_text(f"{first}\n{hashes}", encoding="utf-8")
+
+
+@pytest.fixture
+def few(tree: Path) -> Path:
+    """A copy in which nothing is compiled and few modules are to be."""
+    shutil.rmtree(tree / "gsmtp" / "_compiled")
+    file = tree / "gsmtp" / "compiling.py"
+    source = file.read_text(encoding="utf-8")
+    begin, end = source.index("MODULES: "), source.index("_BUILD = ")
+    names = '"gsmtp.core.reply", "gsmtp.smtp.abnf", "gsmtp.smtp.buffer"'
+    file.write_text(f"{source[:begin]}MODULES = ({names})\n{source[end:]}", encoding="utf-8")
+    return tree
 
 
 def _python(tree: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +58,7 @@ def _python(tree: Path, *words: str, **environment: str) -> subprocess.Completed
         env={**kept, "PYTHONPATH": str(tree), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -86,6 +107,56 @@ def test_a_missing_compiler_is_told_and_may_be_no_failure(tree: Path) -> None:
     assert (told.returncode, told.stdout, told.stderr) == (1, "", words)
     told = _python(tree, "-m", "gsmtp", "compile", "--if-possible", PATH="", CC="gcc")
     assert (told.returncode, told.stderr) == (0, words)
+
+
+def test_what_a_profile_guided_is_said_and_kept(tree: Path) -> None:
+    _say_guided(tree, is_guided=True)
+    assert _status(tree) == (True, "")
+    told = _python(tree, "-m", "gsmtp", "compile", "--status")
+    assert told.stdout == f"{len(MODULES)} modules run compiled, guided by a profile\n"
+    for words in ((), ("--guided",)):
+        told = _python(tree, "-m", "gsmtp", "compile", *words)
+        assert told.stdout == f"{len(MODULES)} modules are compiled, guided by a profile, and up to date\n"
+    assert _python(tree, "-c", WHERE).stdout == ".so .so\n"
+
+
+def test_a_profile_is_made_of_mail_and_guides_the_compiler(few: Path) -> None:
+    told = _python(few, "-m", "gsmtp", "compile", "--guided")
+    assert (told.returncode, told.stderr.splitlines()) == (
+        0,
+        [
+            "compiling 3 modules so that they count, one to two minutes …",
+            "sending mail to them, some seconds …",
+            "compiling 3 modules, about a minute …",
+        ],
+    )
+    assert _python(few, "-m", "gsmtp", "compile", "--status").stdout == "3 modules run compiled, guided by a profile\n"
+    code = (
+        "from gsmtp.smtp import buffer as b; i = b.InputBuffer(9); i.feed(b'A\\r\\n'); print(b.__file__[-3:], i.line())"
+    )
+    assert _python(few, "-c", code).stdout == ".so b'A'\n"
+
+
+def test_a_compiler_without_profiles_is_told_and_changes_nothing(few: Path) -> None:
+    compiler = few / "cc"
+    compiler.write_text(
+        '#!/bin/sh\nfor a; do shift; [ "$a" = -fprofile-generate ] || set -- "$@" "$a"; done\nexec gcc "$@"\n'
+    )
+    compiler.chmod(0o755)
+    told = _python(few, "-m", "gsmtp", "compile", "--guided", CC=str(compiler), LDSHARED=f"{compiler} -shared")
+    assert (told.returncode, told.stderr.splitlines()[-1]) == (
+        1,
+        "gsmtp: not compiled, all runs in Python: no profile: the compiler left none, which only gcc does; on Debian: "
+        "apt-get install gcc",
+    )
+    assert not (few / "gsmtp" / "_compiled").exists()
+
+
+def test_a_server_that_does_not_start_for_the_training_is_told(tree: Path) -> None:
+    spoilt = tree / "gsmtp" / "app" / "supervisor.py"
+    spoilt.write_text("raise RuntimeError('spoilt')\n", encoding="utf-8")
+    with pytest.raises(TrainingFailed, match=r"(?s)^it didn't start; the server says:\n.*RuntimeError: spoilt$"):
+        train(str(tree))
 
 
 def test_each_module_that_is_compiled_is_a_source() -> None:
