@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import functools
-import tempfile
 from pathlib import Path
 
 from gsmtp.sasl.digest import password_digest
 from tests.effects.kit import Effect, last, offers
+from tests.support.folders import folder_of_the_run
 from tests.support.inprocess import Running
 
 
 @functools.cache
 def _users() -> Path:
     """A file of one user for the whole run."""
-    folder = Path(tempfile.mkdtemp(prefix="gsmtp-effects-"))
+    folder = folder_of_the_run("effects")
     (folder / "digests").write_text(f"tim:r:{password_digest('tim', 'r', b'secret')}\n")
     (folder / "users").write_text("tim:secret\n")
     return folder

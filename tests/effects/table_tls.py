@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import ssl
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import gevent
 
 from tests.effects.kit import Effect, Probe, offers
 from tests.support.certificates import Authority
+from tests.support.folders import folder_of_the_run
 from tests.support.inprocess import Running
 from tests.support.tlsclient import TlsClient, context
 
@@ -19,7 +19,7 @@ from tests.support.tlsclient import TlsClient, context
 @functools.cache
 def _folder() -> Path:
     """Certificates for the whole run."""
-    folder = Path(tempfile.mkdtemp(prefix="gsmtp-effects-"))
+    folder = folder_of_the_run("effects")
     authority = Authority("ca")
     authority.write(folder / "ca.pem")
     authority.issue("mx.example.com").write(folder / "mx.pem")
